@@ -1,0 +1,1 @@
+//! Text to tokens and back: prompt templates, the tokenizer, the reply decoder.

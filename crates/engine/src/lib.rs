@@ -1,0 +1,1 @@
+//! Who runs, and what is next: round robin, batches, KV blocks, sampling.

@@ -1,0 +1,1 @@
+//! One folder per operation: the door, the scalar truth, the fast twins.

@@ -1,0 +1,1 @@
+//! Architectures, weights and their placement; the KV pool.

@@ -1,0 +1,2 @@
+//! The program `tandem`.
+fn main() {}
