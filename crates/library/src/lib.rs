@@ -1,1 +1,12 @@
 //! Finds and checks the files that are a model.
+//!
+//! [`Gguf`] opens one GGUF file, refuses everything about it that does not add up before it allocates for it, and then
+//! hands out metadata, tensor bytes and the [`Vocabulary`]. What the tensors mean is the business of `models`.
+
+pub mod gguf;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use gguf::{
+    Array, Gguf, GgufError, Metadata, Problem, Quoted, TensorInfo, TensorType, Value, Vocabulary,
+};
