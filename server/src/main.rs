@@ -1,2 +1,55 @@
-//! The program `tandem`.
-fn main() {}
+//! The program `tandem`: one process that loads a model, runs it on several engines and answers HTTP.
+
+mod api;
+mod app;
+mod cli;
+mod config;
+mod drain;
+mod failure;
+mod http;
+mod logging;
+mod metrics;
+mod start;
+mod units;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use cli::Task;
+use config::Config;
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let (task, said) = match cli::parse(std::env::args_os()) {
+        Ok(parsed) => parsed,
+        Err(error) => error.exit(),
+    };
+    let done = Config::resolve(&said).map_err(Failure::from).and_then(|config| match task {
+        Task::ShowConfig => print(&config.as_toml()),
+        Task::Serve => {
+            logging::start(&config.log_filter, config.log_format);
+            for name in said.unknown_variables() {
+                tracing::warn!(name, "no setting has this variable: `tandem --help` lists the settings");
+            }
+            start::run(config)
+        }
+    });
+    done.unwrap_or_else(|failure| {
+        complain(&failure);
+        ExitCode::from(failure.code())
+    })
+}
+
+fn print(page: &str) -> Result<ExitCode, Failure> {
+    // A reader that has seen enough, such as `head`, is no failure.
+    let _ = std::io::stdout().write_all(page.as_bytes());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One line on stderr, whatever the log's filter and format: there may be no log yet.
+fn complain(failure: &Failure) {
+    let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let (red, plain) = if is_coloured { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+    let line = logging::safe(&failure.to_string(), 2048);
+    let _ = writeln!(std::io::stderr(), "{red}error:{plain} {line}");
+}

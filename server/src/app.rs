@@ -1,0 +1,103 @@
+//! What every request handler shares: the model, its engines, the limits, the counters, and whether we are leaving.
+
+use std::time::Duration;
+
+use crate::drain::Drain;
+use crate::metrics::Metrics;
+
+/// The running program as the routes see it: built once at start-up, shared by reference, never changed.
+pub(crate) struct App {
+    /// The one model this process serves.
+    pub(crate) model: ModelCard,
+    /// Text to tokens and back.
+    pub(crate) tokenizer: chat::Tokenizer,
+    /// Messages to the prompt that ends in the opening think tag.
+    pub(crate) template: chat::ChatTemplate,
+    /// Where the jobs run.
+    pub(crate) engines: engine::Engines,
+    /// What one request may ask for.
+    pub(crate) limits: Limits,
+    /// Counters and histograms, rendered by `/metrics`.
+    pub(crate) metrics: Metrics,
+    /// Set when the process has been told to stop.
+    pub(crate) drain: Drain,
+    /// Sampling values for what a request leaves out.
+    pub(crate) defaults: SamplingDefaults,
+}
+
+/// The name and the measures of the served model, as `/v1/models` and the start-up lines tell them.
+#[derive(Clone, Debug)]
+pub(crate) struct ModelCard {
+    /// The model's own name: `tandem-tiny`, or taken from the file.
+    pub(crate) id: String,
+    /// Other names a request may use: `default`, and the file's stem where it differs from `id`.
+    pub(crate) aliases: Vec<String>,
+    /// Unix seconds at which this process loaded the model.
+    pub(crate) created: u64,
+    /// Most tokens one conversation may hold, prompt and reply together.
+    pub(crate) context_tokens: usize,
+    /// The architecture's name in the file: `qwen2`, `llama`, `qwen3`.
+    pub(crate) architecture: String,
+    /// The file's path, or `embedded`.
+    pub(crate) file: String,
+}
+
+impl ModelCard {
+    /// Whether a request that names `name` means this model.
+    pub(crate) fn answers_to(&self, name: &str) -> bool {
+        self.id == name || self.aliases.iter().any(|alias| alias == name)
+    }
+}
+
+/// What one request may ask for. Each is a setting of the same name; past it the answer is a 4xx that names it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Limits {
+    /// Bytes of a request's body; past it 413.
+    pub(crate) body_bytes_max: usize,
+    /// Messages in one conversation.
+    pub(crate) messages_max: usize,
+    /// Stop strings of one request.
+    pub(crate) stop_strings_max: usize,
+    /// Characters of one stop string.
+    pub(crate) stop_chars_max: usize,
+    /// Entries of `logit_bias`.
+    pub(crate) logit_bias_max: usize,
+    /// Choices (`n`) of one request.
+    pub(crate) choices_max: usize,
+    /// Prompts of one `/v1/completions` request.
+    pub(crate) prompts_max: usize,
+    /// `top_logprobs` of one request.
+    pub(crate) top_logprobs_max: usize,
+    /// Time between two signs of life on a stream that has nothing to say yet.
+    pub(crate) keep_alive: Duration,
+    /// Output tokens of a request that names no number; never more than the context leaves.
+    pub(crate) default_output_tokens: usize,
+}
+
+/// Sampling values for what a request leaves out; a request's own values win.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SamplingDefaults {
+    /// 0 is greedy.
+    pub(crate) temperature: f32,
+    /// Smallest set of tokens with at least this share of the probability; 1 is off.
+    pub(crate) top_p: f32,
+    /// Most tokens to choose from; 0 is off.
+    pub(crate) top_k: usize,
+    /// Least probability relative to the best token's; 0 is off.
+    pub(crate) min_p: f32,
+    /// Divides the logits of tokens seen; 1 is off.
+    pub(crate) repetition_penalty: f32,
+}
+
+/// DeepSeek's advice for the R1 family: temperature 0.6, top_p 0.95.
+impl Default for SamplingDefaults {
+    fn default() -> Self {
+        SamplingDefaults {
+            temperature: 0.6,
+            top_p: 0.95,
+            top_k: 0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The command line, made of the list of settings.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Style, Styles};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::config::{SETTINGS, Said, Setting};
+
+/// What the program was asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Serve the model until told to stop.
+    Serve,
+    /// Print the configuration as resolved.
+    ShowConfig,
+}
+
+const AFTER_HELP: &str = "\
+Every option is also an environment variable (--kv-tokens is TANDEM_KV_TOKENS) and a key of the
+--config file (kv_tokens = 16384). A flag wins over a variable, a variable over the file.
+
+Exit codes: 0 stopped in order, 1 a fault of the program, 2 a wrong option or configuration,
+3 the address cannot be used, 4 the model cannot be used, 5 no engine could start,
+130 a second signal ended it at once.";
+
+const AFTER_SHORT_HELP: &str = "All limits, the file, the environment and the exit codes: --help";
+
+/// Reads the command line.
+///
+/// # Errors
+/// clap's, which also stands for `--help` and `--version`.
+pub(crate) fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<(Task, Said), clap::Error> {
+    let matches = command().try_get_matches_from(arguments)?;
+    let (task, given) = match matches.subcommand() {
+        Some(("config", inner)) => (Task::ShowConfig, inner),
+        Some((_, inner)) => (Task::Serve, inner),
+        None => (Task::Serve, &matches),
+    };
+    let said = Said {
+        flags: SETTINGS
+            .iter()
+            .filter_map(|setting| Some((setting.key, flag(given, setting.key)?)))
+            .collect(),
+        environment: std::env::vars_os().collect(),
+        file: given.get_one::<PathBuf>("config").cloned(),
+    };
+    Ok((task, said))
+}
+
+fn flag(given: &ArgMatches, key: &str) -> Option<String> {
+    let is_given = given.value_source(key) == Some(ValueSource::CommandLine);
+    if is_given {
+        given.get_one::<String>(key).cloned()
+    } else {
+        None
+    }
+}
+
+fn command() -> Command {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Settings from a TOML file")
+        .help_heading("Serving")
+        .global(true);
+    Command::new("tandem")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Serves a reasoning model to OpenAI clients: one process, several engines, one copy of the weights.")
+        .styles(styles())
+        .max_term_width(110)
+        .after_help(AFTER_SHORT_HELP)
+        .after_long_help(AFTER_HELP)
+        .subcommand(Command::new("serve").about("Serve the model (what `tandem` alone does)"))
+        .subcommand(Command::new("config").about("Print the configuration as resolved, as a file for --config"))
+        .args(SETTINGS.iter().map(argument))
+        .arg(config)
+}
+
+fn argument(setting: &'static Setting) -> Arg {
+    let mut help = setting.help.to_owned();
+    if !setting.default.is_empty() {
+        help.push_str(&format!(" [default: {}]", setting.default));
+    }
+    let argument = Arg::new(setting.key)
+        // clap wants names that live as long as the program, and the command is built once in it.
+        .long(&*setting.flag().leak())
+        .value_name(setting.value)
+        .action(ArgAction::Set)
+        .allow_negative_numbers(true)
+        .help(help)
+        .help_heading(setting.topic.heading())
+        .hide_short_help(!setting.topic.is_everyday())
+        .global(true);
+    if setting.value == "BOOL" {
+        // `--insecure` alone means true; `--insecure=false` takes back what a file says.
+        return argument
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true");
+    }
+    argument
+}
+
+fn styles() -> Styles {
+    let heading = Style::new().bold();
+    Styles::styled()
+        .header(heading)
+        .usage(heading)
+        .literal(AnsiColor::Cyan.on_default())
+        .placeholder(Style::new().dimmed())
+        .error(AnsiColor::Red.on_default().bold())
+        .valid(AnsiColor::Green.on_default())
+        .invalid(AnsiColor::Yellow.on_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, task: Task, flags: &[(&str, &str)]) {
+        let (found, said) = parse(line.split(' ').map(OsString::from)).unwrap();
+        let flags: Vec<_> = flags
+            .iter()
+            .map(|(key, text)| (*key, (*text).to_owned()))
+            .collect();
+        assert_eq!((found, said.flags), (task, flags), "{line}");
+    }
+
+    #[test]
+    fn options_mean_the_same_with_and_without_the_word_serve() {
+        check("tandem", Task::Serve, &[]);
+        check("tandem --slots 3", Task::Serve, &[("slots", "3")]);
+        check("tandem serve --slots 3", Task::Serve, &[("slots", "3")]);
+        check("tandem --slots 3 serve", Task::Serve, &[("slots", "3")]);
+        check(
+            "tandem config --kv-tokens=99",
+            Task::ShowConfig,
+            &[("kv_tokens", "99")],
+        );
+    }
+
+    #[test]
+    fn insecure_alone_is_true() {
+        check("tandem --insecure", Task::Serve, &[("insecure", "true")]);
+        check(
+            "tandem --insecure=false",
+            Task::Serve,
+            &[("insecure", "false")],
+        );
+        check(
+            "tandem --insecure serve",
+            Task::Serve,
+            &[("insecure", "true")],
+        );
+    }
+
+    #[test]
+    fn a_negative_number_is_a_value_to_refuse_not_an_unknown_flag() {
+        check(
+            "tandem --temperature -1",
+            Task::Serve,
+            &[("temperature", "-1")],
+        );
+    }
+
+    #[test]
+    fn the_command_is_well_formed_and_help_names_every_setting() {
+        command().debug_assert();
+        let help = command().render_long_help().to_string();
+        for setting in SETTINGS {
+            assert!(
+                help.contains(&format!("--{} ", setting.flag()))
+                    || help.contains(&format!("--{}[", setting.flag())),
+                "{}",
+                setting.key
+            );
+        }
+    }
+}

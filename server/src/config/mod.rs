@@ -1,0 +1,139 @@
+//! The configuration: said in flags, environment and file (`sources`), understood and checked once, here.
+
+mod error;
+mod read;
+mod settings;
+mod sources;
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::app::{Limits, SamplingDefaults};
+use crate::http::HttpLimits;
+
+pub(crate) use error::{ConfigError, Source};
+use read::Reader;
+pub(crate) use settings::{SETTINGS, Setting};
+use sources::Choices;
+pub(crate) use sources::Said;
+
+/// Which model to serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ModelChoice {
+    /// The one inside the program.
+    Tiny,
+    /// A GGUF file.
+    File(PathBuf),
+}
+
+/// How to write the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Everything the program was told, checked. What depends on the model is checked when it is known.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) model: ModelChoice,
+    /// The engines' devices, in order.
+    pub(crate) devices: Vec<String>,
+    /// One for each device.
+    pub(crate) weights: Vec<u32>,
+    pub(crate) context: Option<usize>,
+    pub(crate) slots: usize,
+    pub(crate) queue: usize,
+    pub(crate) step_tokens: usize,
+    pub(crate) kv_tokens: Option<usize>,
+    pub(crate) listen: SocketAddr,
+    pub(crate) drain: Duration,
+    pub(crate) log_filter: String,
+    pub(crate) log_format: LogFormat,
+    pub(crate) sampling: SamplingDefaults,
+    pub(crate) limits: Limits,
+    pub(crate) http: HttpLimits,
+    choices: Choices,
+}
+
+impl Config {
+    /// Understands what was said.
+    ///
+    /// # Errors
+    /// The first value that is not allowed, with where it was found and what is.
+    pub(crate) fn resolve(said: &Said) -> Result<Config, ConfigError> {
+        let choices = said.choose()?;
+        let read = Reader(&choices);
+        let devices = read.devices()?;
+        let weights = read.weights(devices.len())?;
+        let config = Config {
+            model: read.model(),
+            devices,
+            weights,
+            context: read.optional("context", 16..=10_000_000)?,
+            slots: read.number("slots", 1..=1024)?,
+            queue: read.number("queue", 0..=100_000)?,
+            step_tokens: read.number("step_tokens", 1..=65_536)?,
+            kv_tokens: read.optional("kv_tokens", 16..=100_000_000)?,
+            listen: read.listen()?,
+            drain: read.seconds("drain_seconds", 0..=86_400)?,
+            log_filter: read.log_filter()?,
+            log_format: read.log_format()?,
+            sampling: read.sampling()?,
+            limits: read.limits()?,
+            http: read.http()?,
+            choices: choices.clone(),
+        };
+        Ok(config)
+    }
+
+    /// Where the value of `key` comes from.
+    pub(crate) fn source(&self, key: &str) -> Source {
+        self.choices
+            .get(key)
+            .map_or(Source::Default, |chosen| chosen.from.clone())
+    }
+
+    /// All settings as a file that says the same, each with its source.
+    pub(crate) fn as_toml(&self) -> String {
+        let mut page = String::new();
+        let mut topic = None;
+        for setting in SETTINGS {
+            if topic != Some(setting.topic) {
+                let gap = if topic.is_some() { "\n" } else { "" };
+                let _ = writeln!(page, "{gap}# {}", setting.topic.heading());
+                topic = Some(setting.topic);
+            }
+            let _ = match self.choices.get(setting.key) {
+                Some(chosen) => {
+                    let line = format!("{} = {}", setting.key, toml_value(&chosen.text));
+                    writeln!(page, "{line:<36} # {}", chosen.from)
+                }
+                None => writeln!(page, "# {} is not set: {}", setting.key, setting.help),
+            };
+        }
+        page
+    }
+}
+
+/// Numbers and truth values bare, all else in quotes.
+fn toml_value(text: &str) -> String {
+    let is_bare = text.parse::<i64>().is_ok() || text.parse::<bool>().is_ok() || {
+        text.parse::<f64>().is_ok_and(f64::is_finite)
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b'.')
+            && !text.starts_with('.')
+            && !text.ends_with('.')
+    };
+    if is_bare {
+        text.to_owned()
+    } else {
+        toml::Value::String(text.to_owned()).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! Words to values: each setting's allowed range, and the refusal that names it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::error::{ConfigError, Source};
+use super::sources::{Choices, Chosen};
+use super::{LogFormat, ModelChoice};
+use crate::app::{Limits, SamplingDefaults};
+use crate::http::HttpLimits;
+
+/// Reads settings out of what was chosen.
+pub(super) struct Reader<'a>(pub(super) &'a Choices);
+
+impl Reader<'_> {
+    fn chosen(&self, key: &'static str) -> Chosen {
+        let nothing = || Chosen {
+            text: String::new(),
+            from: Source::Default,
+        };
+        self.0.get(key).cloned().unwrap_or_else(nothing)
+    }
+
+    fn refuse<T>(&self, key: &'static str, allowed: impl Into<String>) -> Result<T, ConfigError> {
+        let Chosen { text: found, from } = self.chosen(key);
+        Err(ConfigError::Value {
+            key,
+            found,
+            allowed: allowed.into(),
+            from,
+        })
+    }
+
+    pub(super) fn number<T: FromStr + PartialOrd + std::fmt::Display>(
+        &self,
+        key: &'static str,
+        allowed: RangeInclusive<T>,
+    ) -> Result<T, ConfigError> {
+        match self.chosen(key).text.replace('_', "").parse() {
+            Ok(number) if allowed.contains(&number) => Ok(number),
+            _ => self.refuse(
+                key,
+                format!(
+                    "a whole number from {} to {}",
+                    allowed.start(),
+                    allowed.end()
+                ),
+            ),
+        }
+    }
+
+    pub(super) fn optional(
+        &self,
+        key: &'static str,
+        allowed: RangeInclusive<usize>,
+    ) -> Result<Option<usize>, ConfigError> {
+        if self.0.contains_key(key) {
+            self.number(key, allowed).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn fraction(
+        &self,
+        key: &'static str,
+        allowed: RangeInclusive<f32>,
+    ) -> Result<f32, ConfigError> {
+        match self.chosen(key).text.parse() {
+            Ok(number) if allowed.contains(&number) => Ok(number),
+            _ => self.refuse(
+                key,
+                format!("a number from {} to {}", allowed.start(), allowed.end()),
+            ),
+        }
+    }
+
+    pub(super) fn seconds(
+        &self,
+        key: &'static str,
+        allowed: RangeInclusive<u64>,
+    ) -> Result<Duration, ConfigError> {
+        self.number(key, allowed).map(Duration::from_secs)
+    }
+
+    fn truth(&self, key: &'static str) -> Result<bool, ConfigError> {
+        match self.chosen(key).text.as_str() {
+            "true" | "1" | "yes" => Ok(true),
+            "false" | "0" | "no" => Ok(false),
+            _ => self.refuse(key, "true or false"),
+        }
+    }
+
+    pub(super) fn model(&self) -> ModelChoice {
+        match self.chosen("model").text {
+            name if name == "tiny" => ModelChoice::Tiny,
+            path => ModelChoice::File(PathBuf::from(path)),
+        }
+    }
+
+    pub(super) fn devices(&self) -> Result<Vec<String>, ConfigError> {
+        let devices: Vec<String> = split(&self.chosen("devices").text);
+        let is_known = devices.iter().all(|device| device == "cpu");
+        if devices.is_empty() || devices.len() > 64 || !is_known {
+            return self.refuse(
+                "devices",
+                "`cpu` once per engine, such as cpu or cpu,cpu, at most 64 times",
+            );
+        }
+        Ok(devices)
+    }
+
+    pub(super) fn weights(&self, devices: usize) -> Result<Vec<u32>, ConfigError> {
+        let Chosen { text, from } = self.chosen("weights");
+        if text.is_empty() {
+            return Ok(vec![1; devices]);
+        }
+        let weights: Result<Vec<u32>, _> =
+            split(&text).iter().map(|weight| weight.parse()).collect();
+        match weights {
+            Ok(weights) if weights.iter().all(|weight| (1..=1000).contains(weight)) => {
+                if weights.len() != devices {
+                    return Err(ConfigError::WeightCount {
+                        weights: weights.len(),
+                        devices,
+                        from,
+                    });
+                }
+                Ok(weights)
+            }
+            _ => self.refuse(
+                "weights",
+                "a whole number from 1 to 1000 for each engine, such as 3,1",
+            ),
+        }
+    }
+
+    pub(super) fn listen(&self) -> Result<SocketAddr, ConfigError> {
+        let is_insecure = self.truth("insecure")?;
+        let Chosen { text, from } = self.chosen("listen");
+        let text = text.strip_prefix("http://").unwrap_or(&text);
+        let address = match text.strip_prefix("localhost:") {
+            Some(port) => format!("127.0.0.1:{port}"),
+            None => text.to_owned(),
+        };
+        let Ok(listen) = address.parse::<SocketAddr>() else {
+            return self.refuse(
+                "listen",
+                "an address and a port, such as 127.0.0.1:11434, [::1]:11434 or 0.0.0.0:11434",
+            );
+        };
+        if !is_loopback(listen.ip()) && !is_insecure {
+            return Err(ConfigError::Exposed { listen, from });
+        }
+        Ok(listen)
+    }
+
+    pub(super) fn log_filter(&self) -> Result<String, ConfigError> {
+        let text = self.chosen("log").text;
+        if text.parse::<tracing_subscriber::filter::Targets>().is_err() {
+            return self.refuse(
+                "log",
+                "error, warn, info, debug, trace, off, or a list such as info,tandem=debug",
+            );
+        }
+        Ok(text)
+    }
+
+    pub(super) fn log_format(&self) -> Result<LogFormat, ConfigError> {
+        match self.chosen("log_format").text.as_str() {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => self.refuse("log_format", "text or json"),
+        }
+    }
+
+    pub(super) fn sampling(&self) -> Result<SamplingDefaults, ConfigError> {
+        Ok(SamplingDefaults {
+            temperature: self.fraction("temperature", 0.0..=2.0)?,
+            top_p: self.fraction("top_p", f32::MIN_POSITIVE..=1.0)?,
+            top_k: self.number("top_k", 0..=1_000_000)?,
+            min_p: self.fraction("min_p", 0.0..=1.0)?,
+            repetition_penalty: self.fraction("repetition_penalty", 0.01..=10.0)?,
+        })
+    }
+
+    pub(super) fn limits(&self) -> Result<Limits, ConfigError> {
+        Ok(Limits {
+            body_bytes_max: self.number("body_bytes", 1024..=1 << 30)?,
+            messages_max: self.number("messages", 1..=1_000_000)?,
+            stop_strings_max: self.number("stop_strings", 0..=1024)?,
+            stop_chars_max: self.number("stop_chars", 1..=65_536)?,
+            logit_bias_max: self.number("logit_bias", 0..=1_000_000)?,
+            choices_max: self.number("choices", 1..=1024)?,
+            prompts_max: self.number("prompts", 1..=1024)?,
+            top_logprobs_max: self.number("top_logprobs", 0..=1024)?,
+            keep_alive: self.seconds("keep_alive_seconds", 1..=3600)?,
+            default_output_tokens: self.number("output_tokens", 1..=10_000_000)?,
+        })
+    }
+
+    pub(super) fn http(&self) -> Result<HttpLimits, ConfigError> {
+        Ok(HttpLimits {
+            connections: self.number("connections", 1..=1_000_000)?,
+            connections_per_ip: self.number("connections_per_ip", 1..=1_000_000)?,
+            header_time: self.seconds("header_seconds", 1..=3600)?,
+            header_bytes: self.number("header_bytes", 1024..=1 << 20)?,
+            headers: self.number("headers", 1..=10_000)?,
+            uri_bytes: self.number("uri_bytes", 64..=65_534)?,
+            body_time: self.seconds("body_seconds", 1..=86_400)?,
+            idle_time: self.seconds("idle_seconds", 1..=86_400)?,
+            write_time: self.seconds("write_seconds", 1..=86_400)?,
+        })
+    }
+}
+
+fn split(list: &str) -> Vec<String> {
+    if list.trim().is_empty() {
+        Vec::new()
+    } else {
+        list.split(',')
+            .map(|entry| entry.trim().to_owned())
+            .collect()
+    }
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}

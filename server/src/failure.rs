@@ -1,0 +1,58 @@
+//! Why the program ends otherwise than in order, one line and one exit code each.
+
+use std::net::SocketAddr;
+
+use crate::config::ConfigError;
+
+/// A cause to stop. `--help` lists the codes.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Something that should not happen.
+    #[error("{0:#}")]
+    Fault(#[from] anyhow::Error),
+    /// A setting.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// The address to listen on.
+    #[error("cannot listen on {listen}: {}", in_words(cause))]
+    Address {
+        listen: SocketAddr,
+        cause: std::io::Error,
+    },
+    /// The model file, its tokenizer, its template or its weights.
+    #[error("{0}")]
+    Model(String),
+    /// No engine came up.
+    #[error("{0}")]
+    Engines(#[from] engine::EngineError),
+}
+
+impl Failure {
+    /// The process's exit code.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Failure::Fault(_) => 1,
+            Failure::Config(_) => 2,
+            Failure::Address { .. } => 3,
+            Failure::Model(_) => 4,
+            Failure::Engines(_) => 5,
+        }
+    }
+}
+
+/// The three causes that happen to people, with what to do; the system's own words for the rest.
+fn in_words(cause: &std::io::Error) -> String {
+    use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+    match cause.kind() {
+        AddrInUse => {
+            "another program listens there, stop it or choose another port with --listen".to_owned()
+        }
+        AddrNotAvailable => {
+            "this machine has no such address, choose another with --listen".to_owned()
+        }
+        PermissionDenied => {
+            "ports below 1024 need privileges, choose another with --listen".to_owned()
+        }
+        _ => cause.to_string(),
+    }
+}

@@ -1,0 +1,120 @@
+//! A request's body within its size and its time. What is too large is read on and thrown away up to a bound, because
+//! a client that is still sending does not see an answer before its last byte.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use tokio::time::{Sleep, sleep};
+
+/// Bytes past the limit that are read and thrown away, as a multiple of it.
+pub(super) const DISCARDED_TIMES: usize = 16;
+
+const FINE: u8 = 0;
+const TOO_LARGE: u8 = 1;
+const TOO_SLOW: u8 = 2;
+
+/// Why a body was not handed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    TooLarge,
+    TooSlow,
+}
+
+/// What became of one body; read after its handler has answered.
+#[derive(Clone, Default)]
+pub(super) struct Verdict(Arc<AtomicU8>);
+
+impl Verdict {
+    pub(super) fn fault(&self) -> Option<Fault> {
+        match self.0.load(Ordering::Relaxed) {
+            TOO_LARGE => Some(Fault::TooLarge),
+            TOO_SLOW => Some(Fault::TooSlow),
+            _ => None,
+        }
+    }
+}
+
+/// Hands on at most so many bytes within so much time, then fails.
+pub(super) struct MeasuredBody {
+    body: Body,
+    left: usize,
+    discard_left: usize,
+    deadline: Pin<Box<Sleep>>,
+    verdict: Verdict,
+}
+
+impl MeasuredBody {
+    pub(super) fn new(body: Body, bytes_max: usize, time: Duration) -> (MeasuredBody, Verdict) {
+        let verdict = Verdict::default();
+        let measured = MeasuredBody {
+            body,
+            left: bytes_max,
+            discard_left: bytes_max.saturating_mul(DISCARDED_TIMES),
+            deadline: Box::pin(sleep(time)),
+            verdict: verdict.clone(),
+        };
+        (measured, verdict)
+    }
+
+    fn fail(&self, fault: u8) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.verdict.0.store(fault, Ordering::Relaxed);
+        let why = if fault == TOO_SLOW {
+            "request body took too long"
+        } else {
+            "request body is too large"
+        };
+        Poll::Ready(Some(Err(axum::Error::new(std::io::Error::other(why)))))
+    }
+}
+
+impl HttpBody for MeasuredBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        loop {
+            if self.deadline.as_mut().poll(cx).is_ready() {
+                return self.fail(TOO_SLOW);
+            }
+            let is_over = self.verdict.fault() == Some(Fault::TooLarge);
+            let Some(Ok(frame)) = ready!(
+                Pin::new(&mut self.body)
+                    .poll_frame(cx)?
+                    .map(|frame| frame.map(Ok::<_, ()>))
+            ) else {
+                return if is_over {
+                    self.fail(TOO_LARGE)
+                } else {
+                    Poll::Ready(None)
+                };
+            };
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            if !is_over && bytes <= self.left {
+                self.left -= bytes;
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            self.verdict.0.store(TOO_LARGE, Ordering::Relaxed);
+            match self.discard_left.checked_sub(bytes) {
+                Some(left) => self.discard_left = left,
+                None => return self.fail(TOO_LARGE),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.verdict.fault().is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

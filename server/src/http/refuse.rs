@@ -1,0 +1,159 @@
+//! What is refused before any route sees it: addresses too long, bodies too large or too slow, requests that come
+//! while the process is leaving; and the last net under a handler that panics.
+
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::HttpLimits;
+use super::body::{DISCARDED_TIMES, Fault, MeasuredBody};
+use super::record::{InFlight, record};
+use crate::drain::Drain;
+use crate::metrics::Metrics;
+
+/// Answered even while the process is leaving: whoever asks wants to know exactly that.
+const ALWAYS_ANSWERED: [&str; 4] = ["/livez", "/readyz", "/health", "/metrics"];
+
+/// What the guards around the routes need.
+#[derive(Clone)]
+pub(crate) struct Guards {
+    pub(crate) limits: HttpLimits,
+    pub(crate) body_bytes_max: usize,
+    pub(crate) drain: Drain,
+    pub(crate) metrics: Metrics,
+    pub(crate) in_flight: InFlight,
+}
+
+/// Puts the guards around `routes`. The record is outermost: it also tells of what the others refuse.
+pub(crate) fn guarded(routes: Router, guards: Guards) -> Router {
+    routes
+        .layer(CatchPanicLayer::custom(|_payload| panicked()))
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(guards.clone(), measure_body))
+        .layer(from_fn_with_state(guards.clone(), refuse_early))
+        .layer(from_fn_with_state(guards, record))
+}
+
+/// An error in OpenAI's shape.
+fn error(status: StatusCode, kind: &str, code: &str, message: String) -> Response {
+    let error =
+        serde_json::json!({ "message": message, "type": kind, "param": null, "code": code });
+    (status, axum::Json(serde_json::json!({ "error": error }))).into_response()
+}
+
+fn closing(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn panicked() -> Response {
+    let message = "the server met a fault of its own; it is in the server's log".to_owned();
+    error(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "server_error",
+        "internal_error",
+        message,
+    )
+}
+
+async fn refuse_early(State(guards): State<Guards>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let uri_bytes = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |whole| whole.as_str().len());
+    if uri_bytes > guards.limits.uri_bytes {
+        let message = format!(
+            "the address has {uri_bytes} bytes, {} are allowed: shorten it",
+            guards.limits.uri_bytes
+        );
+        return closing(error(
+            StatusCode::URI_TOO_LONG,
+            "invalid_request_error",
+            "uri_too_long",
+            message,
+        ));
+    }
+    let is_leaving = guards.drain.is_draining();
+    if is_leaving && !ALWAYS_ANSWERED.contains(&path) {
+        let message =
+            "the server is shutting down: send the request again, it will reach the next one"
+                .to_owned();
+        let mut response = error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "server_error",
+            "server_shutdown",
+            message,
+        );
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        return closing(response);
+    }
+    let response = next.run(request).await;
+    if is_leaving {
+        closing(response)
+    } else {
+        response
+    }
+}
+
+async fn measure_body(State(guards): State<Guards>, request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let (bytes_max, time) = (guards.body_bytes_max, guards.limits.body_time);
+    let declared = declared_bytes(request.headers());
+    let waits_for_go = request.headers().contains_key(EXPECT);
+    let (parts, body) = request.into_parts();
+    if let Some(bytes) = declared.filter(|bytes| *bytes > bytes_max) {
+        if !waits_for_go && bytes <= bytes_max.saturating_mul(DISCARDED_TIMES) {
+            discard(MeasuredBody::new(body, bytes_max, time).0).await;
+        }
+        return refused_body(Fault::TooLarge, &guards);
+    }
+    let (body, verdict) = MeasuredBody::new(body, bytes_max, time);
+    let response = next.run(Request::from_parts(parts, Body::new(body))).await;
+    match verdict.fault() {
+        Some(fault) => refused_body(fault, &guards),
+        None => response,
+    }
+}
+
+fn declared_bytes(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+async fn discard(mut body: MeasuredBody) {
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
+fn refused_body(fault: Fault, guards: &Guards) -> Response {
+    let (status, code, message) = match fault {
+        Fault::TooLarge => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "request_too_large",
+            format!(
+                "the request body is over {} bytes: shorten it, or raise `body_bytes`",
+                guards.body_bytes_max
+            ),
+        ),
+        Fault::TooSlow => (
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            format!(
+                "the request body did not arrive within {} s",
+                guards.limits.body_time.as_secs()
+            ),
+        ),
+    };
+    closing(error(status, "invalid_request_error", code, message))
+}

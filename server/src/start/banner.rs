@@ -1,0 +1,134 @@
+//! The start-up lines: what runs, with what memory, and where to point a client.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::net::SocketAddr;
+
+use super::Loaded;
+use crate::config::{Config, LogFormat};
+use crate::units::{bytes, grouped, parameters};
+
+/// Tells whoever started the program that it is ready: as lines for people, as one event for machines.
+pub(super) fn show(loaded: &Loaded, config: &Config, address: SocketAddr) {
+    if config.log_format == LogFormat::Json {
+        let model = &loaded.app.model;
+        let engines = config.devices.len();
+        let kv_tokens = loaded.plan.kv_tokens;
+        tracing::info!(%address, model = model.id, engines, kv_tokens, context = model.context_tokens, "ready");
+        return;
+    }
+    let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let text = lines(loaded, config, address, Paint { is_coloured });
+    // Nobody can be told that stderr is gone.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+#[derive(Clone, Copy)]
+struct Paint {
+    is_coloured: bool,
+}
+
+impl Paint {
+    fn with(self, code: &str, text: &str) -> String {
+        if self.is_coloured {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    fn bold(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    fn dim(self, text: &str) -> String {
+        self.with("2", text)
+    }
+
+    fn link(self, text: &str) -> String {
+        self.with("36", text)
+    }
+}
+
+fn lines(loaded: &Loaded, config: &Config, address: SocketAddr, paint: Paint) -> String {
+    let (model, facts, plan) = (&loaded.app.model, &loaded.facts, &loaded.plan);
+    let mut page = format!(
+        "\n  {} {}\n\n",
+        paint.bold("Tandem"),
+        paint.dim(env!("CARGO_PKG_VERSION"))
+    );
+    let mut line = |name: &str, value: String| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(page, "  {} {value}", paint.dim(&format!("{name:<8}")));
+    };
+    line(
+        "model",
+        format!(
+            "{}: {}, {}, {} parameters, {}",
+            paint.bold(&model.id),
+            model.architecture,
+            facts.quantisation,
+            parameters(facts.parameters),
+            model.file
+        ),
+    );
+    line("template", facts.template.clone());
+    line("engines", engines(config));
+    line(
+        "memory",
+        format!(
+            "weights {} in one copy, KV cache {} tokens ({}) per engine, loaded in {:.1} s",
+            bytes(facts.weight_bytes),
+            grouped(plan.kv_tokens),
+            bytes(loaded.kv_bytes),
+            loaded.load_seconds,
+        ),
+    );
+    line(
+        "context",
+        format!(
+            "{} tokens, prompt and reply together",
+            grouped(plan.context)
+        ),
+    );
+    let base = format!("http://{}", reachable(address));
+    let _ = write!(
+        page,
+        "\n  {} {}\n  {} base URL {}, model {}, any API key\n  {} Ctrl-C; running replies get {} s to end\n\n",
+        paint.dim("listening"),
+        paint.link(&base),
+        paint.dim("clients  "),
+        paint.link(&format!("{base}/v1")),
+        paint.bold(&model.id),
+        paint.dim("stop     "),
+        config.drain.as_secs(),
+    );
+    page
+}
+
+/// `2 (cpu, cpu), 8 requests at a time each, 64 may wait; dealt in turn 3:1`.
+fn engines(config: &Config) -> String {
+    let mut text = format!(
+        "{} ({}), {} at a time each, {} more may wait",
+        config.devices.len(),
+        config.devices.join(", "),
+        config.slots,
+        config.queue
+    );
+    if config.weights.iter().any(|weight| *weight != 1) {
+        let weights: Vec<String> = config.weights.iter().map(u32::to_string).collect();
+        let _ = write!(text, "; dealt {}", weights.join(":"));
+    } else if config.devices.len() > 1 {
+        text.push_str("; dealt in turn");
+    }
+    text
+}
+
+/// An address that a client on this machine can use: nobody connects to 0.0.0.0.
+fn reachable(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("localhost:{}", address.port())
+    } else {
+        address.to_string()
+    }
+}

@@ -1,0 +1,171 @@
+//! From a configuration to a served model, in the order in which things go wrong: the address first, which takes no
+//! time, then the model file, which takes minutes, then the engines.
+
+mod banner;
+mod bar;
+mod memory;
+mod model;
+mod serve;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use engine::{BLOCK_TOKENS, EngineSettings, EngineSpec, Engines, ModelError, ModelFactory};
+use tokio::net::TcpSocket;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::app::{App, Limits};
+use crate::config::Config;
+use crate::drain::Drain;
+use crate::failure::Failure;
+use crate::metrics::Metrics;
+use model::Opened;
+
+/// Connections that may wait for the accept loop.
+const BACKLOG: u32 = 1024;
+
+/// The code of a process that a second signal ended.
+const ENDED_AT_ONCE: u8 = 130;
+
+/// Serves until a signal.
+///
+/// # Errors
+/// What kept it from serving.
+pub(crate) fn run(config: Config) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("tandem-io")
+        .build()
+        .context("cannot start the I/O threads")?;
+    let served = runtime.block_on(async {
+        let mut signals = Signals::listen().context("cannot listen for signals")?;
+        let socket = bind(&config)?;
+        let loading = tokio::task::spawn_blocking({
+            let config = config.clone();
+            move || load(&config)
+        });
+        let app = tokio::select! {
+            loaded = loading => loaded.context("loading the model ended badly")??,
+            name = signals.next() => {
+                tracing::info!(signal = name, "stopped before the model was loaded");
+                return Ok(ExitCode::SUCCESS);
+            }
+        };
+        let listen = config.listen;
+        let listener = socket
+            .listen(BACKLOG)
+            .map_err(|cause| Failure::Address { listen, cause })?;
+        serve::serve(app, listener, &config, signals).await
+    });
+    // A step in progress or a load that was given up may still run; nobody waits for them.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    served
+}
+
+/// Takes the port, so that a wrong address shows before minutes of loading. Clients are heard when there is a model.
+fn bind(config: &Config) -> Result<TcpSocket, Failure> {
+    let listen = config.listen;
+    let bound = || {
+        let socket = if listen.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(listen)?;
+        Ok(socket)
+    };
+    bound().map_err(|cause| Failure::Address { listen, cause })
+}
+
+/// Everything that takes time: the file, the weights, the engines.
+fn load(config: &Config) -> Result<Loaded, Failure> {
+    let started = Instant::now();
+    let mut opened = Opened::open(config)?;
+    let plan = memory::plan(config, &opened)?;
+    let kv_bytes = opened
+        .config
+        .kv_bytes_per_token()
+        .saturating_mul(plan.kv_tokens as u64);
+    let weights = opened.load_weights()?;
+    let metrics = Metrics::new(&opened.card.id).context("metrics")?;
+    let factory: ModelFactory = Arc::new({
+        let (context, blocks) = (plan.context, plan.kv_tokens / BLOCK_TOKENS);
+        move |_index| match models::CpuModel::new(weights.clone(), context, blocks) {
+            Ok(model) => Ok(Box::new(model)),
+            Err(error) => Err(ModelError(error.to_string())),
+        }
+    });
+    let engines = Engines::start(settings(config), factory)?;
+    let limits = Limits {
+        default_output_tokens: config.limits.default_output_tokens.min(plan.context),
+        ..config.limits.clone()
+    };
+    let mut card = opened.card;
+    card.context_tokens = plan.context;
+    let app = App {
+        model: card,
+        tokenizer: opened.tokenizer,
+        template: opened.template,
+        engines,
+        limits,
+        metrics,
+        drain: Drain::new(),
+        defaults: config.sampling.clone(),
+    };
+    Ok(Loaded {
+        app,
+        facts: opened.facts,
+        plan,
+        kv_bytes,
+        load_seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+/// A model that is ready, and what the start-up lines say of it.
+struct Loaded {
+    app: App,
+    facts: model::Facts,
+    plan: memory::Plan,
+    /// Of one engine's KV cache.
+    kv_bytes: u64,
+    load_seconds: f64,
+}
+
+fn settings(config: &Config) -> EngineSettings {
+    let specs = config.devices.iter().zip(&config.weights);
+    let specs = specs.map(|(name, weight)| EngineSpec {
+        name: name.clone(),
+        weight: *weight,
+    });
+    let mut settings = EngineSettings::new(specs.collect());
+    settings.slots = config.slots;
+    settings.queue_jobs_max = config.queue;
+    settings.step_tokens_max = config.step_tokens;
+    settings
+}
+
+/// SIGTERM and SIGINT, whichever comes.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next one. Returns its name.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

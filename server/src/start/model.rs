@@ -1,0 +1,235 @@
+//! One model file, opened and understood, before its weights are read.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use chat::{ChatTemplate, Tokenizer};
+use library::Gguf;
+use models::Weights;
+
+use super::bar::Progress;
+use crate::app::ModelCard;
+use crate::config::{Config, ModelChoice};
+use crate::failure::Failure;
+
+/// Characters of a model's name at most.
+const ID_CHARS: usize = 96;
+
+/// What the start-up lines say of a model.
+pub(super) struct Facts {
+    pub(super) file_bytes: u64,
+    pub(super) parameters: u64,
+    /// `Q4_K_M`, or the kind of block that most of the bytes are in.
+    pub(super) quantisation: String,
+    /// Where the chat template is from.
+    pub(super) template: String,
+    pub(super) weight_bytes: u64,
+}
+
+/// A model file that passed all checks.
+pub(super) struct Opened {
+    gguf: Gguf,
+    pub(super) config: models::Config,
+    pub(super) tokenizer: Tokenizer,
+    pub(super) template: ChatTemplate,
+    pub(super) card: ModelCard,
+    pub(super) facts: Facts,
+}
+
+impl Opened {
+    /// Opens the configured model and checks header, tokenizer and template.
+    ///
+    /// # Errors
+    /// One line that names the file and what is wrong with it.
+    pub(super) fn open(config: &Config) -> Result<Opened, Failure> {
+        let gguf = match &config.model {
+            ModelChoice::Tiny => Gguf::from_static(models::tiny::GGUF, "the embedded tiny model"),
+            ModelChoice::File(path) => Gguf::open(path),
+        };
+        let gguf = gguf.map_err(|error| Failure::Model(error.to_string()))?;
+        let wrong =
+            |error: &dyn std::fmt::Display| Failure::Model(format!("{}: {error}", gguf.name()));
+        let model = models::Config::from_gguf(&gguf).map_err(|error| wrong(&error))?;
+        let vocabulary = gguf
+            .vocabulary()
+            .map_err(|error| Failure::Model(error.to_string()))?;
+        let jinja = vocabulary.chat_template.clone();
+        let tokenizer = Tokenizer::new(converted(vocabulary)).map_err(|error| wrong(&error))?;
+        let template =
+            ChatTemplate::for_model(jinja.as_deref(), &tokenizer).map_err(|error| wrong(&error))?;
+        let facts = Facts {
+            file_bytes: gguf.file_bytes(),
+            parameters: gguf
+                .tensors()
+                .iter()
+                .map(library::TensorInfo::elements)
+                .sum(),
+            quantisation: quantisation(&gguf),
+            template: template.name().to_owned(),
+            weight_bytes: 0,
+        };
+        let card = card(&config.model, &gguf, &model);
+        Ok(Opened {
+            gguf,
+            config: model,
+            tokenizer,
+            template,
+            card,
+            facts,
+        })
+    }
+
+    /// Reads the weights, once for all engines, and shows how far it is.
+    ///
+    /// # Errors
+    /// One line that names the file and what is wrong with it.
+    pub(super) fn load_weights(&mut self) -> Result<Arc<Weights>, Failure> {
+        let progress = Progress::of(self.gguf.file_bytes());
+        let loaded = Weights::load(&self.gguf, &|done| progress.at(done));
+        progress.end();
+        let weights =
+            loaded.map_err(|error| Failure::Model(format!("{}: {error}", self.gguf.name())))?;
+        self.facts.weight_bytes = weights.bytes();
+        Ok(weights)
+    }
+}
+
+fn card(choice: &ModelChoice, gguf: &Gguf, model: &models::Config) -> ModelCard {
+    let mut aliases = vec!["default".to_owned()];
+    let (id, file) = match choice {
+        ModelChoice::Tiny => {
+            aliases.push("tiny".to_owned());
+            ("tandem-tiny".to_owned(), "embedded".to_owned())
+        }
+        ModelChoice::File(path) => {
+            let stem = sanitised(&stem(path));
+            let name = gguf
+                .metadata()
+                .opt_text("general.name")
+                .ok()
+                .flatten()
+                .map(sanitised)
+                .unwrap_or_default();
+            let id = if name.is_empty() { stem.clone() } else { name };
+            if stem != id {
+                aliases.push(stem);
+            }
+            (id, path.display().to_string())
+        }
+    };
+    let architecture = gguf
+        .metadata()
+        .opt_text("general.architecture")
+        .ok()
+        .flatten()
+        .unwrap_or("unknown");
+    ModelCard {
+        id,
+        aliases,
+        created: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs(),
+        context_tokens: model.context_tokens,
+        architecture: sanitised(architecture),
+        file,
+    }
+}
+
+/// The file's name without its last extension.
+fn stem(path: &Path) -> String {
+    path.file_stem().map_or_else(
+        || "model".to_owned(),
+        |stem| stem.to_string_lossy().into_owned(),
+    )
+}
+
+/// A name fit for URLs, log lines and labels: letters, digits and `._:/-`, all else becomes one dash.
+fn sanitised(name: &str) -> String {
+    let mut clean = String::new();
+    for c in name.chars().take(ID_CHARS) {
+        if c.is_alphanumeric() || "._:/".contains(c) {
+            clean.extend(c.to_lowercase());
+        } else if !clean.is_empty() && !clean.ends_with('-') {
+            clean.push('-');
+        }
+    }
+    clean.trim_end_matches('-').to_owned()
+}
+
+/// The name of `general.file_type`, as llama.cpp numbers them; else of the kind that holds most bytes.
+fn quantisation(gguf: &Gguf) -> String {
+    let number = gguf
+        .metadata()
+        .get("general.file_type")
+        .and_then(library::Value::as_unsigned);
+    let named = number.and_then(|number| match number {
+        0 => Some("F32"),
+        1 => Some("F16"),
+        2 => Some("Q4_0"),
+        7 => Some("Q8_0"),
+        8 => Some("Q5_0"),
+        10 => Some("Q2_K"),
+        11 => Some("Q3_K_S"),
+        12 => Some("Q3_K_M"),
+        13 => Some("Q3_K_L"),
+        14 => Some("Q4_K_S"),
+        15 => Some("Q4_K_M"),
+        16 => Some("Q5_K_S"),
+        17 => Some("Q5_K_M"),
+        18 => Some("Q6_K"),
+        32 => Some("BF16"),
+        _ => None,
+    });
+    named.map_or_else(|| most_bytes(gguf), str::to_owned)
+}
+
+fn most_bytes(gguf: &Gguf) -> String {
+    let mut kinds: Vec<(&str, u64)> = Vec::new();
+    for tensor in gguf.tensors() {
+        let name = tensor.kind.name();
+        match kinds.iter_mut().find(|(kind, _)| *kind == name) {
+            Some((_, bytes)) => *bytes += tensor.bytes,
+            None => kinds.push((name, tensor.bytes)),
+        }
+    }
+    let largest = kinds.into_iter().max_by_key(|(_, bytes)| *bytes);
+    largest.map_or_else(|| "empty".to_owned(), |(kind, _)| kind.to_owned())
+}
+
+/// Field by field: `chat` does not know `library`.
+fn converted(vocabulary: library::Vocabulary) -> chat::Vocabulary {
+    chat::Vocabulary {
+        model: vocabulary.model,
+        pre: vocabulary.pre,
+        tokens: vocabulary.tokens,
+        types: vocabulary.types,
+        merges: vocabulary.merges,
+        bos: vocabulary.bos,
+        eos: vocabulary.eos,
+        end_tokens: vocabulary.end_tokens,
+        add_bos: vocabulary.add_bos,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_fit_for_labels_and_addresses() {
+        for (name, expected) in [
+            (
+                "DeepSeek R1 Distill Qwen 1.5B",
+                "deepseek-r1-distill-qwen-1.5b",
+            ),
+            ("  spaces  ", "spaces"),
+            ("a\r\nb\u{1b}[31m", "a-b-31m"),
+            ("深度求索", "深度求索"),
+            ("\u{0}\u{1}", ""),
+        ] {
+            assert_eq!(sanitised(name), expected);
+        }
+    }
+}

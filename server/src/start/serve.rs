@@ -1,0 +1,105 @@
+//! Serving, and the end of it: refuse what is new, let running replies end, cut what is left, stop the engines.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use super::{ENDED_AT_ONCE, Loaded, Signals, banner};
+use crate::api;
+use crate::app::App;
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::http::{Closing, Front, Guards, InFlight, guarded};
+
+/// After the drain's deadline: time for streams to say that they end, and for sockets to take it.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Time for the engines to end the step they are in.
+const ENGINES_STOP: Duration = Duration::from_secs(10);
+
+/// Serves `loaded` on `listener` until a signal has been obeyed.
+///
+/// # Errors
+/// Nothing that a client can cause.
+pub(super) async fn serve(
+    loaded: Loaded,
+    listener: TcpListener,
+    config: &Config,
+    mut signals: Signals,
+) -> Result<ExitCode, Failure> {
+    let address = listener
+        .local_addr()
+        .context("the listening socket has no address")?;
+    banner::show(&loaded, config, address);
+    let app = Arc::new(loaded.app);
+    let in_flight = InFlight::new();
+    let guards = Guards {
+        limits: config.http.clone(),
+        body_bytes_max: config.limits.body_bytes_max,
+        drain: app.drain.clone(),
+        metrics: app.metrics.clone(),
+        in_flight: in_flight.clone(),
+    };
+    let routes = guarded(api::router(app.clone()), guards);
+    let (close, closing) = Closing::switch();
+    let front = Front::new(listener, routes, config.http.clone(), app.metrics.clone());
+    let serving = tokio::spawn(front.serve(closing, FAREWELL));
+
+    let name = signals.next().await;
+    let leave = async {
+        drain(&app, &in_flight, config, name).await;
+        let _ = close.send(true);
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "the accept loop ended badly");
+        }
+        stop_engines(&app).await;
+    };
+    tokio::select! {
+        () = leave => Ok(ExitCode::SUCCESS),
+        name = signals.next() => {
+            tracing::warn!(signal = name, "second signal: ended at once");
+            Ok(ExitCode::from(ENDED_AT_ONCE))
+        }
+    }
+}
+
+/// Waits for the running requests, first of their own accord, then by force.
+async fn drain(app: &App, in_flight: &InFlight, config: &Config, signal: &str) {
+    let running = in_flight.count();
+    app.drain.begin();
+    app.metrics.draining();
+    tracing::info!(
+        signal,
+        running,
+        drain_seconds = config.drain.as_secs(),
+        "shutting down: no new requests"
+    );
+    if timeout(config.drain, in_flight.none()).await.is_ok() {
+        tracing::info!(finished = running, cut = 0, "all requests have ended");
+        return;
+    }
+    let cut = in_flight.count();
+    app.drain.expire();
+    let is_gone = timeout(FAREWELL, in_flight.none()).await.is_ok();
+    tracing::warn!(
+        finished = running.saturating_sub(cut),
+        cut,
+        told = is_gone,
+        "time is up: requests were cut"
+    );
+}
+
+/// The engines' threads end after their current step.
+async fn stop_engines(app: &App) {
+    let engines = app.engines.clone();
+    let stopping = tokio::task::spawn_blocking(move || engines.stop());
+    match timeout(ENGINES_STOP, stopping).await {
+        Ok(Ok(())) => tracing::info!("stopped"),
+        Ok(Err(error)) => tracing::error!(%error, "stopping the engines ended badly"),
+        Err(_) => tracing::warn!("an engine is still in its step: left behind"),
+    }
+}
