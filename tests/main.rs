@@ -1,1 +1,35 @@
-//! The whole program over real sockets.
+//! The whole program over real sockets: every test starts the binary and asks it what a client would ask.
+//!
+//! Nothing here knows the inside of the server, and nothing needs a network, a GPU or a model file. Modules are topics;
+//! a test's name is what it claims. The official OpenAI clients are tested apart, by `tests/clients/run`.
+
+// A test that cannot go on says so by a panic; that is what `unwrap` and `expect` are for here.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout
+)]
+
+mod support;
+
+mod main_job;
+mod round_robin;
+mod same_answer;
+
+mod chat_api;
+mod completions_api;
+mod models_api;
+
+mod hostile_bodies;
+mod hostile_numbers;
+mod hostile_sockets;
+mod limits;
+mod overload;
+
+mod metrics;
+mod process;
+mod shutdown;
+
+mod arithmetic;
+mod tidy;
