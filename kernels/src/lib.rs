@@ -1,1 +1,36 @@
-//! One folder per operation: the door, the scalar truth, the fast twins.
+//! One folder per operation: the door, the scalar truth, the fast twins. The only unsafe room.
+//!
+//! A door (`mod.rs`) checks every shape, then picks the fastest twin that this machine runs. `scalar.rs` defines the
+//! answer. Every result depends on its own row only: never on the rows beside it, the number of threads or the
+//! instruction set, so that a request gets the same answer whatever its company. Sums of f32 therefore run over a
+//! fixed number of lanes ([`math`]) and never through a fused multiply-add.
+//!
+//! Work is spread over the rayon pool that the caller runs in.
+
+mod activations;
+pub mod add;
+pub mod attention;
+pub mod embedding;
+mod error;
+mod format;
+pub mod kv_write;
+pub mod math;
+pub mod matmul;
+mod matrix;
+mod parallel;
+pub mod rms_norm;
+pub mod rope;
+mod simd;
+mod storage;
+pub mod swiglu;
+
+pub use activations::Activations;
+pub use error::KernelError;
+pub use format::Format;
+pub use kv_write::{BLOCK_TOKENS, KvLayer, KvShape};
+pub use matrix::PackedMatrix;
+
+#[cfg(target_endian = "big")]
+compile_error!(
+    "weights are little-endian in the file and used in place: big-endian machines are not supported"
+);

@@ -1,1 +1,18 @@
-//! Architectures, weights and their placement; the KV pool.
+//! Architectures and weights: a checked GGUF file becomes an [`engine::LanguageModel`].
+//!
+//! One decoder serves every dense model of the DeepSeek-R1 family: qwen2, llama and qwen3, told apart by the file's
+//! metadata. [`Config`] says what the file is or why it is refused, [`Weights`] holds its tensors once for the whole
+//! process, [`CpuModel`] runs them with a KV pool of its own.
+
+mod config;
+mod cpu;
+mod error;
+pub mod limits;
+mod load;
+mod tensors;
+mod weights;
+
+pub use config::{Architecture, Config, Rope};
+pub use cpu::CpuModel;
+pub use error::ModelsError;
+pub use weights::Weights;

@@ -1,0 +1,117 @@
+//! One engine's model on the CPU: shared weights, a KV pool and threads of its own.
+
+mod batch;
+mod decoder;
+
+use std::sync::Arc;
+
+use engine::{LanguageModel, ModelError, ModelShape, Segment};
+use kernels::{BLOCK_TOKENS, KvLayer, KvShape};
+
+use crate::Weights;
+use crate::error::ModelsError;
+use crate::limits::KV_BLOCKS_MAX;
+use batch::Batch;
+use decoder::Decoder;
+
+const _: () = assert!(BLOCK_TOKENS == engine::BLOCK_TOKENS);
+
+/// A decoder that runs on the CPU's cores.
+///
+/// Its threads sleep between steps; several models in one process share the cores by the system's scheduler.
+pub struct CpuModel {
+    shape: ModelShape,
+    threads: rayon::ThreadPool,
+    decoder: Decoder,
+}
+
+impl CpuModel {
+    /// A model over `weights` for sequences of up to `context_tokens`, with a pool of `kv_blocks` blocks of 16 tokens.
+    ///
+    /// It runs on as many threads as the process may use cores. The pool's memory is touched when written.
+    ///
+    /// # Errors
+    /// More context than the model was made for, no blocks or too many, no memory for the pool, no threads.
+    pub fn new(
+        weights: Arc<Weights>,
+        context_tokens: usize,
+        kv_blocks: usize,
+    ) -> Result<CpuModel, ModelsError> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        CpuModel::with_threads(weights, context_tokens, kv_blocks, threads)
+    }
+
+    /// As [`CpuModel::new`], with a number of threads, at least one. It changes no bit of any result.
+    ///
+    /// # Errors
+    /// As [`CpuModel::new`].
+    pub fn with_threads(
+        weights: Arc<Weights>,
+        context_tokens: usize,
+        kv_blocks: usize,
+        threads: usize,
+    ) -> Result<CpuModel, ModelsError> {
+        let config = weights.config();
+        if !(1..=config.context_tokens).contains(&context_tokens) {
+            return Err(ModelsError::Context {
+                asked: context_tokens,
+                allowed: config.context_tokens,
+            });
+        }
+        if !(1..=KV_BLOCKS_MAX).contains(&kv_blocks) {
+            return Err(ModelsError::KvBlocks {
+                asked: kv_blocks,
+                allowed: KV_BLOCKS_MAX,
+            });
+        }
+        let kv_shape = KvShape {
+            kv_heads: config.kv_heads,
+            head_dim: config.head_dim,
+        };
+        let layers = (0..config.layers)
+            .map(|_| KvLayer::zeroed(kv_shape, kv_blocks))
+            .collect::<Result<_, _>>();
+        let layers = layers.map_err(|source| ModelsError::Kernel {
+            what: "the KV pool".to_owned(),
+            source,
+        })?;
+        let shape = ModelShape {
+            vocabulary: config.vocabulary,
+            context_tokens,
+            kv_blocks,
+        };
+        let threads = threads.max(1);
+        let started = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("cpu-{i}"))
+            .build();
+        let threads = started.map_err(|error| ModelsError::Threads {
+            threads,
+            reason: error.to_string(),
+        })?;
+        Ok(CpuModel {
+            shape,
+            threads,
+            decoder: Decoder::new(weights, layers),
+        })
+    }
+}
+
+impl LanguageModel for CpuModel {
+    fn shape(&self) -> ModelShape {
+        self.shape
+    }
+
+    fn forward(
+        &mut self,
+        segments: &[Segment<'_>],
+        logits: &mut Vec<f32>,
+    ) -> Result<(), ModelError> {
+        let batch = Batch::new(segments, self.shape)?;
+        logits.clear();
+        let step = || self.decoder.forward(&batch, logits);
+        self.threads
+            .install(step)
+            .map_err(|error| ModelError(error.to_string()))
+    }
+}
