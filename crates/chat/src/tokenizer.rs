@@ -1,0 +1,298 @@
+//! The tokenizer: byte-level BPE over a model file's vocabulary.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use tokenizers::Model;
+use tokenizers::models::bpe::{BPE, BpeBuilder};
+
+use crate::specials::{Part, Specials};
+use crate::vocabulary::{ByteAlphabet, Kind, Token, decode_tokens};
+use crate::words::Words;
+use crate::{ChatError, Prompt, Vocabulary};
+
+/// Different words whose tokens one call remembers: text repeats itself, and the memory of a call stays bounded.
+const REMEMBERED_WORDS_MAX: usize = 16 * 1024;
+
+/// Turns text into token ids and back. Cheap to clone; all clones share one vocabulary.
+#[derive(Clone)]
+pub struct Tokenizer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    bpe: BPE,
+    words: Words,
+    alphabet: ByteAlphabet,
+    tokens: Vec<Token>,
+    specials: Specials,
+    think: Option<ThinkTokens>,
+    bos: Option<u32>,
+    eos: u32,
+    end_tokens: Vec<u32>,
+    add_bos: bool,
+}
+
+/// The tokens around a thought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ThinkTokens {
+    pub(crate) open: u32,
+    pub(crate) close: u32,
+}
+
+impl Tokenizer {
+    /// Builds the tokenizer of a model file.
+    ///
+    /// # Errors
+    /// A model or pre-tokenizer we do not have, or a vocabulary that contradicts itself: lists of different lengths, ids
+    /// out of range, a token twice, a merge of or into something that is no ordinary token, a byte without a token.
+    pub fn new(vocabulary: Vocabulary) -> Result<Tokenizer, ChatError> {
+        if vocabulary.model != "gpt2" {
+            return Err(ChatError::UnknownModel {
+                found: vocabulary.model.chars().take(64).collect(),
+            });
+        }
+        let words = Words::named(&vocabulary.pre)?;
+        let tokens = decode_tokens(&vocabulary)?;
+        let alphabet = ByteAlphabet::new();
+        let ordinary = ordinary_tokens(&vocabulary.tokens, &tokens)?;
+        for byte in 0..=u8::MAX {
+            if !ordinary.contains_key(alphabet.letter(byte).encode_utf8(&mut [0; 4]) as &str) {
+                return Err(ChatError::BadVocabulary(format!(
+                    "byte 0x{byte:02x} has no token"
+                )));
+            }
+        }
+        let merges = merges(&vocabulary.merges, &ordinary)?;
+        let ids = ordinary
+            .into_iter()
+            .map(|(text, id)| (text.to_owned(), id))
+            .collect::<tokenizers::models::bpe::Vocab>();
+        let bpe = BpeBuilder::new()
+            .vocab_and_merges(ids, merges)
+            .ignore_merges(words.whole_words_first)
+            // The crate's cache is per thread and outlives the tokenizer; ours lives for one call.
+            .cache_capacity(0)
+            .build()
+            .map_err(|error| ChatError::BadVocabulary(error.to_string()))?;
+        let specials = Specials::of(&tokens);
+        let think = specials.find("<think>").zip(specials.find("</think>"));
+        let Vocabulary {
+            bos,
+            eos,
+            end_tokens,
+            add_bos,
+            ..
+        } = vocabulary;
+        let think = think.map(|(open, close)| ThinkTokens { open, close });
+        let inner = Inner {
+            bpe,
+            words,
+            alphabet,
+            tokens,
+            specials,
+            think,
+            bos,
+            eos,
+            end_tokens,
+            add_bos,
+        };
+        Ok(Tokenizer {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Encodes text as text: whatever it contains, only ordinary tokens come out, and their bytes are the text's.
+    ///
+    /// # Errors
+    /// `TooHardToSplit` rather than other tokens than the model was trained on.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, ChatError> {
+        let mut ids = Vec::with_capacity(text.len() / 3);
+        self.encode_onto(text, &mut ids)?;
+        Ok(ids)
+    }
+
+    /// Encodes text as [`Tokenizer::encode`] does, behind one BOS if the model wants one before plain text.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_with_bos(&self, text: &str) -> Result<Vec<u32>, ChatError> {
+        let mut ids: Vec<u32> = self
+            .inner
+            .bos
+            .filter(|_| self.inner.add_bos)
+            .into_iter()
+            .collect();
+        self.encode_onto(text, &mut ids)?;
+        Ok(ids)
+    }
+
+    /// Encodes a rendered prompt: special tokens as they are, the text between them as text.
+    ///
+    /// The result begins with exactly one BOS, be it the template's or the one that the model file asks for; with none
+    /// only if neither of them has one.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_prompt(&self, prompt: &Prompt) -> Result<Vec<u32>, ChatError> {
+        let mut parts = prompt.parts();
+        let mut wants_bos = self.inner.add_bos;
+        while let ([Part::Special(first), rest @ ..], Some(bos)) = (parts, self.inner.bos)
+            && *first == bos
+        {
+            wants_bos = true;
+            parts = rest;
+        }
+        let mut ids: Vec<u32> = self.inner.bos.filter(|_| wants_bos).into_iter().collect();
+        for part in parts {
+            match part {
+                Part::Special(id) => ids.push(*id),
+                Part::Text(text) => self.encode_onto(text, &mut ids)?,
+            }
+        }
+        Ok(ids)
+    }
+
+    fn encode_onto(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), ChatError> {
+        let mut remembered: HashMap<&str, (usize, usize)> = HashMap::new();
+        let mut letters = String::new();
+        self.inner.words.for_each(text, |word| {
+            if let Some(&(start, end)) = remembered.get(word) {
+                ids.extend_from_within(start..end);
+                return Ok(());
+            }
+            let start = ids.len();
+            self.inner.alphabet.encode(word, &mut letters);
+            let tokens = self
+                .inner
+                .bpe
+                .tokenize(&letters)
+                .map_err(|e| ChatError::BadVocabulary(e.to_string()))?;
+            ids.extend(tokens.iter().map(|token| token.id));
+            if remembered.len() < REMEMBERED_WORDS_MAX {
+                remembered.insert(word, (start, ids.len()));
+            }
+            Ok(())
+        })
+    }
+
+    /// The text of `ids`, special tokens shown; bytes that are no UTF-8 become U+FFFD.
+    ///
+    /// # Errors
+    /// `UnknownToken` for an id outside the vocabulary.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, ChatError> {
+        let mut bytes = Vec::with_capacity(ids.len() * 4);
+        for &id in ids {
+            let token = self.token(id).ok_or(ChatError::UnknownToken {
+                id,
+                size: self.vocabulary_size(),
+            })?;
+            bytes.extend_from_slice(&token.bytes);
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The bytes a token stands for (a special token: its text); empty for an unknown id.
+    pub fn token_bytes(&self, id: u32) -> &[u8] {
+        self.token(id).map_or(&[], |token| &token.bytes)
+    }
+
+    /// The number of tokens; ids are below it.
+    pub fn vocabulary_size(&self) -> usize {
+        self.inner.tokens.len()
+    }
+
+    /// The tokens that end a reply.
+    pub fn end_tokens(&self) -> &[u32] {
+        &self.inner.end_tokens
+    }
+
+    /// Whether the vocabulary has tokens for `<think>` and `</think>`.
+    pub fn has_thinking(&self) -> bool {
+        self.inner.think.is_some()
+    }
+
+    pub(crate) fn think_tokens(&self) -> Option<ThinkTokens> {
+        self.inner.think
+    }
+
+    pub(crate) fn specials(&self) -> &Specials {
+        &self.inner.specials
+    }
+
+    pub(crate) fn special_texts(&self) -> impl Iterator<Item = &str> {
+        let special = |token: &&Token| matches!(token.kind, Kind::Control | Kind::UserDefined);
+        self.inner
+            .tokens
+            .iter()
+            .filter(special)
+            .filter_map(|token| std::str::from_utf8(&token.bytes).ok())
+    }
+
+    pub(crate) fn bos(&self) -> Option<u32> {
+        self.inner.bos
+    }
+
+    pub(crate) fn eos(&self) -> u32 {
+        self.inner.eos
+    }
+
+    pub(crate) fn is_control(&self, id: u32) -> bool {
+        self.token(id)
+            .is_some_and(|token| token.kind == Kind::Control)
+    }
+
+    fn token(&self, id: u32) -> Option<&Token> {
+        self.inner.tokens.get(id as usize)
+    }
+}
+
+/// The ordinary tokens by text: what merges may make. Special tokens are left out, so that no text can reach them.
+fn ordinary_tokens<'t>(
+    texts: &'t [String],
+    tokens: &[Token],
+) -> Result<HashMap<&'t str, u32>, ChatError> {
+    let mut ordinary = HashMap::with_capacity(texts.len());
+    for ((text, token), id) in texts.iter().zip(tokens).zip(0..) {
+        if token.kind != Kind::Ordinary {
+            continue;
+        }
+        if let Some(first) = ordinary.insert(text.as_str(), id) {
+            return Err(ChatError::BadVocabulary(format!(
+                "tokens {first} and {id} have the same text"
+            )));
+        }
+    }
+    Ok(ordinary)
+}
+
+/// Splits and checks the merges. Of a merge that is listed twice the first counts.
+fn merges(
+    lines: &[String],
+    ordinary: &HashMap<&str, u32>,
+) -> Result<Vec<(String, String)>, ChatError> {
+    let mut seen = HashSet::with_capacity(lines.len());
+    let mut merges = Vec::with_capacity(lines.len());
+    let mut joined = String::new();
+    for (rank, line) in lines.iter().enumerate() {
+        let Some((left, right)) = line.split_once(' ') else {
+            return Err(ChatError::BadVocabulary(format!(
+                "merge {rank} is not two texts with a space between"
+            )));
+        };
+        joined.clear();
+        joined.extend([left, right]);
+        if [left, right, joined.as_str()]
+            .iter()
+            .any(|text| !ordinary.contains_key(text))
+        {
+            return Err(ChatError::BadVocabulary(format!(
+                "merge {rank} is of or into something that is no ordinary token"
+            )));
+        }
+        if seen.insert((left, right)) {
+            merges.push((left.to_owned(), right.to_owned()));
+        }
+    }
+    Ok(merges)
+}
