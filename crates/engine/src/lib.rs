@@ -3,14 +3,26 @@
 //! The engine knows tokens, not text; positions, not tensors; steps, not seconds. One [`LanguageModel`] per engine does
 //! the arithmetic on the engine's own thread.
 
-#![allow(dead_code)]
-
+mod blocks;
+mod dispatch;
+mod engine;
+mod engines;
+mod inbox;
 mod job;
 mod model;
+mod prefix;
+mod replies;
+mod sampler;
+mod scheduler;
+mod sequence;
 mod settings;
 mod status;
+mod worker;
 
+pub use dispatch::Accepted;
+pub use engines::Engines;
 pub use job::{Event, Finish, Job, Refused, Sampling, Token};
 pub use model::{BLOCK_TOKENS, LanguageModel, ModelError, ModelShape, Segment};
+pub use replies::Replies;
 pub use settings::{EngineError, EngineSettings, EngineSpec, ModelFactory};
 pub use status::{EngineState, EngineStatus};

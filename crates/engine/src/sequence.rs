@@ -1,0 +1,125 @@
+//! A job on its way: everything that is needed to go on with it at any engine.
+//!
+//! Host memory only. What an engine has of it (blocks, computed positions) can be lost and computed again from the
+//! tokens; the sampler goes where the sequence goes, so no token is lost, repeated or different.
+
+use std::sync::Arc;
+
+use crate::blocks::blocks_for;
+use crate::job::{Event, Finish, Job, Token};
+use crate::model::BLOCK_TOKENS;
+use crate::prefix::BlockTokens;
+use crate::replies::Outlet;
+use crate::sampler::Sampler;
+
+/// Strikes from which on a sequence gets steps of its own, so that it can no longer take others down.
+const SUSPECT_STRIKES: usize = 2;
+
+/// A job that was accepted and has not ended.
+pub(crate) struct Sequence {
+    /// Number of acceptance: the lower, the older.
+    pub(crate) serial: u64,
+    pub(crate) cache_scope: u64,
+    pub(crate) sampler: Sampler,
+    pub(crate) outlet: Outlet,
+    /// Blocks held at this engine, in order of positions.
+    pub(crate) block_table: Vec<u32>,
+    /// Positions whose keys and values are in the blocks.
+    pub(crate) computed: usize,
+    /// Whether `Started` was sent.
+    pub(crate) started: bool,
+    /// Whether the client must read before it can go on.
+    pub(crate) paused: bool,
+    /// Whether it is in the step being run.
+    pub(crate) in_step: bool,
+    /// Failed steps it was in, since it last got a token in a step of its own.
+    pub(crate) strikes: usize,
+    /// Prompt, then output.
+    tokens: Vec<u32>,
+    prompt_tokens: usize,
+    /// Length at which it ends.
+    tokens_max: usize,
+    end_tokens: Arc<[u32]>,
+    ignore_end: bool,
+}
+
+impl Sequence {
+    /// A job that was checked; `sequence_tokens_max` is what every engine can hold.
+    pub(crate) fn new(serial: u64, job: Job, sequence_tokens_max: usize, outlet: Outlet) -> Self {
+        let prompt_tokens = job.prompt.len();
+        Self {
+            serial,
+            cache_scope: job.cache_scope,
+            sampler: Sampler::new(job.sampling, &job.prompt),
+            outlet,
+            block_table: Vec::new(),
+            computed: 0,
+            started: false,
+            paused: false,
+            in_step: false,
+            strikes: 0,
+            tokens: job.prompt,
+            prompt_tokens,
+            tokens_max: prompt_tokens
+                .saturating_add(job.output_tokens_max)
+                .min(sequence_tokens_max),
+            end_tokens: job.end_tokens,
+            ignore_end: job.ignore_end,
+        }
+    }
+
+    pub(crate) fn prompt_tokens(&self) -> usize {
+        self.prompt_tokens
+    }
+
+    /// Tokens so far, prompt and output.
+    pub(crate) fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether it has all the tokens it may have.
+    pub(crate) fn is_full(&self) -> bool {
+        self.tokens.len() >= self.tokens_max
+    }
+
+    /// Whether it runs in steps of its own.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.strikes >= SUSPECT_STRIKES
+    }
+
+    /// Tokens still to compute before the next one can be chosen, at least 1.
+    pub(crate) fn remaining(&self) -> usize {
+        self.tokens.len().saturating_sub(self.computed)
+    }
+
+    /// The next `count` tokens to compute.
+    pub(crate) fn next_tokens(&self, count: usize) -> &[u32] {
+        let end = (self.computed + count).min(self.tokens.len());
+        self.tokens.get(self.computed..end).unwrap_or_default()
+    }
+
+    /// The tokens of its `index`-th block, if it has that many.
+    pub(crate) fn block_tokens(&self, index: usize) -> Option<&BlockTokens> {
+        self.tokens.as_chunks::<BLOCK_TOKENS>().0.get(index)
+    }
+
+    /// Blocks that it lacks to hold this many tokens.
+    pub(crate) fn blocks_lacking(&self, tokens: usize) -> usize {
+        blocks_for(tokens).saturating_sub(self.block_table.len())
+    }
+
+    /// Takes the sampler's token: gives it out or ends, and says how it ended.
+    pub(crate) fn take(&mut self, token: Token) -> Option<Finish> {
+        if !self.ignore_end && self.end_tokens.contains(&token.id) {
+            return Some(Finish::End);
+        }
+        self.tokens.push(token.id);
+        self.outlet.send(Event::Token(token));
+        self.is_full().then_some(Finish::Length)
+    }
+
+    /// Ends it. The only way out besides a client that went away.
+    pub(crate) fn finish(self, finish: Finish) {
+        self.outlet.send(Event::Finished(finish));
+    }
+}
