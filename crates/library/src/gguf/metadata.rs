@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fmt;
 
 use super::cursor::Cursor;
 use super::error::{GgufError, Problem, Quoted};
@@ -9,7 +10,6 @@ use super::limits::KEY_BYTES_MAX;
 use super::value::Value;
 
 /// The metadata of one file. Every getter's error names the file, the key and the type found.
-#[derive(Debug)]
 pub struct Metadata {
     file: String,
     values: BTreeMap<String, Value>,
@@ -148,6 +148,16 @@ impl Metadata {
             wanted,
         };
         convert(value).map(Some).ok_or_else(|| self.refuse(wrong()))
+    }
+}
+
+/// How much there is, not what: the values may be megabytes.
+impl fmt::Debug for Metadata {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Metadata")
+            .field("entries", &self.values.len())
+            .finish_non_exhaustive()
     }
 }
 

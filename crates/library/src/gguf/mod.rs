@@ -11,6 +11,9 @@ mod tensors;
 mod value;
 mod vocabulary;
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;

@@ -1,5 +1,4 @@
-//! Writes small GGUF files for tests, right ones and wrong ones. Compiled for this room's tests, and for other rooms'
-//! by the feature `testing`.
+//! Writes small GGUF files, byte for byte as asked.
 
 use std::io;
 use std::path::Path;
