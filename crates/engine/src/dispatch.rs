@@ -123,6 +123,9 @@ impl Dispatcher {
             let Some(engine) =
                 ready.or_else(|| wheel.next(|index| unasked(index, EngineState::Loading)))
             else {
+                if let Some(station) = self.stations.get(from) {
+                    station.gauges.requests_failed.add(1);
+                }
                 let why = "its engine failed and no other can go on with it";
                 homeless.finish(Finish::Failed(why.to_owned()));
                 return;

@@ -19,6 +19,9 @@ mod settings;
 mod status;
 mod worker;
 
+#[cfg(test)]
+mod simulation;
+
 pub use dispatch::Accepted;
 pub use engines::Engines;
 pub use job::{Event, Finish, Job, Refused, Sampling, Token};
