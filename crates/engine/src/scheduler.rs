@@ -127,7 +127,7 @@ impl Scheduler {
     /// each to grow: who is let in shall not be thrown out at once. Paused sequences give way.
     fn make_room(&mut self, sequence: &mut Sequence) -> bool {
         loop {
-            self.adopt_cached(sequence);
+            adopt_cached(&mut self.pool, sequence);
             let grown =
                 |sequence: &Sequence| sequence.blocks_lacking(sequence.len() + BLOCK_TOKENS);
             let wanted: usize = self.active().map(grown).sum::<usize>() + grown(sequence);
@@ -180,8 +180,9 @@ impl Scheduler {
 
     /// How many tokens the sequence computes in this step, with the blocks for them; `None` if it must sit it out.
     fn give(&mut self, serial: u64, allowance: &mut Allowance) -> Option<usize> {
-        let mut place = self.place(serial)?;
-        self.adopt_more(place);
+        // Others with the same prompt may have filled blocks since it was let in.
+        let place = self.place(serial)?;
+        adopt_cached(&mut self.pool, self.running.get_mut(place)?);
         let sequence = self.running.get(place)?;
         let is_prompt = sequence.remaining() > 1;
         let tokens = if is_prompt {
@@ -199,7 +200,8 @@ impl Scheduler {
                 return None;
             }
         }
-        place = self.place(serial)?;
+        // Its place may be another now: paused ones before it may be gone.
+        let place = self.place(serial)?;
         let sequence = self.running.get_mut(place)?;
         for _ in 0..lacking {
             sequence.block_table.extend(self.pool.allocate());
@@ -209,34 +211,6 @@ impl Scheduler {
             allowance.in_work.extend(next);
         }
         Some(tokens)
-    }
-
-    /// Takes over blocks that were cached since the sequence was let in, by others with the same prompt.
-    fn adopt_more(&mut self, place: usize) {
-        if place < self.running.len() {
-            let mut sequence = self.running.remove(place);
-            self.adopt_cached(&mut sequence);
-            self.running.insert(place, sequence);
-        }
-    }
-
-    /// Takes over cached blocks after those that the sequence has. The last token is always computed: its logits are
-    /// wanted.
-    fn adopt_cached(&mut self, sequence: &mut Sequence) {
-        let whole_blocks = (sequence.len() - 1) / BLOCK_TOKENS;
-        let scope = sequence.cache_scope;
-        while sequence.computed == sequence.block_table.len() * BLOCK_TOKENS
-            && sequence.block_table.len() < whole_blocks
-        {
-            let tokens = sequence.block_tokens(sequence.block_table.len());
-            let block =
-                tokens.and_then(|tokens| self.pool.adopt(scope, &sequence.block_table, tokens));
-            let Some(block) = block else {
-                return;
-            };
-            sequence.block_table.push(block);
-            sequence.computed += BLOCK_TOKENS;
-        }
     }
 
     /// The name of the block that the sequence computes next, if it has tokens to fill it.
@@ -304,4 +278,23 @@ enum Victim {
     Paused,
     /// The youngest, if it is younger than this one.
     YoungerThan(u64),
+}
+
+/// Takes over cached blocks after those that the sequence has computed. The last token is always computed: its logits
+/// are wanted.
+fn adopt_cached(pool: &mut BlockPool, sequence: &mut Sequence) {
+    let whole_blocks = (sequence.len() - 1) / BLOCK_TOKENS;
+    let table = &sequence.block_table;
+    if sequence.computed != table.len() * BLOCK_TOKENS {
+        return;
+    }
+    for index in table.len()..whole_blocks {
+        let (scope, table) = (sequence.cache_scope, &sequence.block_table);
+        let tokens = sequence.block_tokens(index);
+        let Some(block) = tokens.and_then(|tokens| pool.adopt(scope, table, tokens)) else {
+            return;
+        };
+        sequence.block_table.push(block);
+        sequence.computed += BLOCK_TOKENS;
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! The model here is as plain as can be, and steps only when the test allows it: nothing depends on who is faster.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -323,6 +325,37 @@ async fn stopping_ends_running_and_waiting_jobs_as_failed() {
     bench.engines.join();
     assert_eq!(bench.engines.status()[0].state, EngineState::Stopped);
     assert_eq!(bench.engines.status()[0].waiting, 0);
+    bench.end();
+}
+
+/// Eight clients at once, reading and leaving as it comes; a lost wake-up would leave one of them waiting for ever.
+#[test]
+fn many_clients_on_threads_of_their_own_all_get_their_end() {
+    let mut limits = settings(&[1, 1]);
+    limits.reply_events_max = 3;
+    limits.slots = 3;
+    let bench = start(limits);
+    std::thread::scope(|scope| {
+        for client in 0..8_u32 {
+            let bench = &bench;
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .build()
+                    .unwrap();
+                for turn in 0..100 {
+                    let mut replies = bench.submit(job((client + turn) % 9, 30));
+                    if turn % 3 == 0 {
+                        runtime.block_on(replies.next());
+                        continue;
+                    }
+                    let (tokens, finish) = runtime.block_on(hear(&mut replies));
+                    let first = (client + turn) % 9;
+                    let expected: Vec<u32> = (first + 1..=first + 30).collect();
+                    assert_eq!((tokens, finish), (expected, Finish::Length));
+                }
+            });
+        }
+    });
     bench.end();
 }
 

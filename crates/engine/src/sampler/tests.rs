@@ -135,7 +135,8 @@ proptest! {
         sampling in samplings(),
         prompt in prop::collection::vec(0_u32..400, 0..8),
     ) {
-        let prompt: Vec<u32> = prompt.into_iter().map(|token| token % row.len() as u32).collect();
+        let vocabulary = u32::try_from(row.len()).unwrap();
+        let prompt: Vec<u32> = prompt.into_iter().map(|token| token % vocabulary).collect();
         let mut sampler = Sampler::new(sampling.clone(), &prompt);
         let mut scratch = Scratch::default();
         let mut output = Vec::new();
