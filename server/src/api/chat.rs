@@ -1,0 +1,290 @@
+//! `POST /v1/chat/completions`.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::Response;
+use chat::{Piece, Start};
+
+use super::Api;
+use super::body::JsonBody;
+use super::check::{self, ChatRequest, Delivery, Options, Showing};
+use super::error::ApiError;
+use super::generation::{Generation, Step};
+use super::logprobs::TokenNamer;
+use super::request_id::RequestId;
+use super::sse::{EventStream, Events, Narrator};
+use super::submit::{Submitted, with_engine};
+use super::text::refused_text;
+use super::wire::chat::{Choice, ChunkChoice, Delta, Logprobs, Message, TokenLogprob};
+use super::wire::json::json_response;
+use super::wire::reply::{Envelope, FinishReason, Head, Usage};
+use super::wire::request::GenerateRequest;
+
+/// Answers a conversation, whole or as a stream.
+pub(crate) async fn create(
+    State(api): State<Arc<Api>>,
+    Extension(request_id): Extension<RequestId>,
+    JsonBody(request): JsonBody<GenerateRequest>,
+) -> Result<Response, ApiError> {
+    let ChatRequest {
+        messages,
+        thinking,
+        showing,
+        options,
+    } = check::chat_request(request, &api.rules())?;
+    api.check_model(options.model.as_deref())?;
+    let start = if api.app.template.starts_in_thought(thinking) {
+        Start::Thought
+    } else {
+        Start::Answer
+    };
+    let app = api.app.clone();
+    let encode = move || {
+        let prompt = app.template.render(&messages, thinking);
+        let tokens = prompt.and_then(|prompt| app.tokenizer.encode_prompt(&prompt));
+        tokens.map_err(|error| refused_text("messages", error))
+    };
+    let prompt = api.text_lane.run(encode).await?;
+    let Submitted { generation, engine } = api.submit(vec![prompt], start, &options, request_id)?;
+    let reply = Reply::new(&api, showing, &options);
+    let response = match options.delivery {
+        Delivery::Whole => reply.whole(generation).await?,
+        Delivery::Streamed { usage } => {
+            let keep_alive = api.app.limits.keep_alive;
+            EventStream {
+                generation,
+                narrator: reply,
+                with_usage: usage,
+                keep_alive,
+            }
+            .into_response()
+        }
+    };
+    Ok(with_engine(response, engine))
+}
+
+/// A reply in the making, whole or streamed: the one place that decides what is thought, answer, or not shown.
+struct Reply {
+    head: Head,
+    namer: TokenNamer,
+    with_logprobs: bool,
+    choices: Vec<ChoiceSoFar>,
+}
+
+/// What is known of one choice between its steps.
+struct ChoiceSoFar {
+    shown: Shown,
+    /// Of tokens whose text is still held back.
+    logprobs: Vec<TokenLogprob>,
+}
+
+/// Some text as the client sees it.
+enum Part {
+    Thought(String),
+    Answer(String),
+}
+
+impl Reply {
+    fn new(api: &Api, showing: Showing, options: &Options) -> Reply {
+        let object = match options.delivery {
+            Delivery::Whole => "chat.completion",
+            Delivery::Streamed { .. } => "chat.completion.chunk",
+        };
+        let choice = |_| ChoiceSoFar {
+            shown: Shown {
+                showing,
+                tags: Tags::None,
+            },
+            logprobs: Vec::new(),
+        };
+        Reply {
+            head: api.head("chatcmpl", object, options),
+            namer: TokenNamer {
+                tokenizer: api.app.tokenizer.clone(),
+                names: options.token_names,
+            },
+            with_logprobs: options.sampling.logprobs.is_some(),
+            choices: (0..options.choices).map(choice).collect(),
+        }
+    }
+
+    /// The parts that a step adds to its choice, and the log probabilities that are due with them.
+    fn take(&mut self, step: Step) -> (Vec<Part>, Vec<TokenLogprob>) {
+        let Some(choice) = self.choices.get_mut(step.choice) else {
+            return (Vec::new(), Vec::new());
+        };
+        if let Some(token) = step.token.filter(|_| self.with_logprobs) {
+            choice.logprobs.push(self.namer.chat(&token));
+        }
+        let mut parts = Vec::new();
+        step.pieces
+            .into_iter()
+            .for_each(|piece| choice.shown.show(piece, &mut parts));
+        if let Some(reason) = step.finish {
+            choice.shown.end(reason, &mut parts);
+        }
+        let is_due = !parts.is_empty() || step.finish.is_some();
+        (
+            parts,
+            if is_due {
+                std::mem::take(&mut choice.logprobs)
+            } else {
+                Vec::new()
+            },
+        )
+    }
+
+    /// Waits for the end, then tells all.
+    async fn whole(mut self, mut generation: Generation) -> Result<Response, ApiError> {
+        let choice = |index| Choice {
+            index,
+            message: Message {
+                role: "assistant",
+                content: String::new(),
+                refusal: None,
+                reasoning_content: String::new(),
+            },
+            logprobs: self.with_logprobs.then(Logprobs::default),
+            finish_reason: FinishReason::Stop,
+        };
+        let mut choices: Vec<Choice> = (0..self.choices.len()).map(choice).collect();
+        while let Some(step) = generation.next().await? {
+            let (index, finish) = (step.choice, step.finish);
+            let (parts, logprobs) = self.take(step);
+            let Some(choice) = choices.get_mut(index) else {
+                continue;
+            };
+            for part in parts {
+                match part {
+                    Part::Thought(text) => choice.message.reasoning_content.push_str(&text),
+                    Part::Answer(text) => choice.message.content.push_str(&text),
+                }
+            }
+            if let Some(all) = &mut choice.logprobs {
+                all.content.extend(logprobs);
+            }
+            choice.finish_reason = finish.unwrap_or(choice.finish_reason);
+        }
+        json_response(&Envelope {
+            head: &self.head,
+            choices: &choices,
+            usage: Some(generation.usage()),
+        })
+    }
+
+    fn push(
+        &self,
+        events: &mut Events,
+        index: usize,
+        delta: Delta,
+        logprobs: Vec<TokenLogprob>,
+        finish_reason: Option<FinishReason>,
+    ) -> Result<(), ApiError> {
+        let logprobs = (!logprobs.is_empty()).then_some(Logprobs { content: logprobs });
+        let choice = ChunkChoice {
+            index,
+            delta,
+            logprobs,
+            finish_reason,
+        };
+        events.push(&Envelope {
+            head: &self.head,
+            choices: &[choice],
+            usage: None,
+        })
+    }
+}
+
+impl Narrator for Reply {
+    fn begin(&mut self, events: &mut Events) -> Result<(), ApiError> {
+        (0..self.choices.len()).try_for_each(|index| {
+            self.push(
+                events,
+                index,
+                Delta::Role {
+                    role: "assistant",
+                    content: "",
+                },
+                Vec::new(),
+                None,
+            )
+        })
+    }
+
+    fn step(&mut self, step: Step, events: &mut Events) -> Result<(), ApiError> {
+        let (index, finish) = (step.choice, step.finish);
+        let (parts, mut logprobs) = self.take(step);
+        for part in parts {
+            let delta = match part {
+                Part::Thought(text) => Delta::Thought {
+                    reasoning_content: text,
+                },
+                Part::Answer(text) => Delta::Answer { content: text },
+            };
+            self.push(events, index, delta, std::mem::take(&mut logprobs), None)?;
+        }
+        match finish {
+            Some(_) => self.push(events, index, Delta::Nothing {}, logprobs, finish),
+            None => Ok(()),
+        }
+    }
+
+    fn usage(&mut self, usage: Usage, events: &mut Events) -> Result<(), ApiError> {
+        events.push(&Envelope::<ChunkChoice> {
+            head: &self.head,
+            choices: &[],
+            usage: Some(usage),
+        })
+    }
+}
+
+/// How the thought of one choice is shown.
+struct Shown {
+    showing: Showing,
+    tags: Tags,
+}
+
+/// Which think tags have been written into the answer.
+#[derive(PartialEq)]
+enum Tags {
+    None,
+    Opened,
+    Closed,
+}
+
+impl Shown {
+    fn show(&mut self, piece: Piece, parts: &mut Vec<Part>) {
+        match (self.showing, piece) {
+            (Showing::Split, Piece::Thought(text)) => parts.push(Part::Thought(text)),
+            (Showing::Hidden, Piece::Thought(_)) => {}
+            (Showing::Inline, Piece::Thought(text)) => {
+                // Tags are parts of their own: LobeChat finds only whole ones, alone in their chunk.
+                if self.tags == Tags::None {
+                    self.tags = Tags::Opened;
+                    parts.push(Part::Answer("<think>\n".to_owned()));
+                }
+                parts.push(Part::Answer(text));
+            }
+            (_, Piece::Answer(text)) => {
+                self.close(parts);
+                parts.push(Part::Answer(text));
+            }
+        }
+    }
+
+    /// A reply that ends by itself inside the thought leaves no tag open; one that was cut shows where.
+    fn end(&mut self, reason: FinishReason, parts: &mut Vec<Part>) {
+        if reason == FinishReason::Stop {
+            self.close(parts);
+        }
+    }
+
+    fn close(&mut self, parts: &mut Vec<Part>) {
+        if self.tags == Tags::Opened {
+            self.tags = Tags::Closed;
+            parts.push(Part::Answer("\n</think>\n\n".to_owned()));
+        }
+    }
+}

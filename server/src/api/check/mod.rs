@@ -1,0 +1,33 @@
+//! From what a client sent to what the rest of the program can rely on: a checked type per endpoint.
+//!
+//! Each refusal names the field, says what was found and what is allowed. Past these checks bad input is our bug.
+
+mod chat_request;
+mod completion_request;
+mod field;
+mod messages;
+mod options;
+mod sampling;
+mod unsupported;
+
+#[cfg(test)]
+mod tests;
+
+use crate::app::{Limits, SamplingDefaults};
+
+pub(crate) use chat_request::{ChatRequest, Showing, chat_request};
+pub(crate) use completion_request::{CompletionRequest, PromptSource, completion_request, in_vocabulary};
+pub(crate) use field::{flag_or, text};
+pub(crate) use messages::messages;
+pub(crate) use options::{Delivery, Options, TokenNames};
+
+/// What requests are checked against.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules<'a> {
+    /// What one request may ask for.
+    pub(crate) limits: &'a Limits,
+    /// Sampling values for what it leaves out.
+    pub(crate) defaults: &'a SamplingDefaults,
+    /// Token ids are below this.
+    pub(crate) vocabulary: usize,
+}

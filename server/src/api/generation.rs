@@ -1,0 +1,297 @@
+//! One request's choices while they are generated: joins what the engine says of each, in the order it happens.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use chat::{Piece, ReplyDecoder};
+use engine::{Event, Finish, Replies, Token};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+
+use super::error::ApiError;
+use super::pace::Pace;
+use super::request_id::RequestId;
+use super::wire::reply::{CompletionTokensDetails, FinishReason, PromptTokensDetails, Usage};
+use crate::drain::Drain;
+use crate::metrics::{Abort, RequestTimer, TokenUse};
+
+/// What one event of one choice brought.
+#[derive(Debug, Default)]
+pub(crate) struct Step {
+    /// The choice, counted over all prompts.
+    pub(crate) choice: usize,
+    /// The token given out, if it was one.
+    pub(crate) token: Option<Token>,
+    /// Text that can be shown now.
+    pub(crate) pieces: Vec<Piece>,
+    /// Why the choice ended, if it did.
+    pub(crate) finish: Option<FinishReason>,
+}
+
+/// One choice to be followed.
+pub(crate) struct Choice {
+    /// Its events. Dropped as soon as the choice has ended, which is how the engine learns of a stop string.
+    pub(crate) replies: Replies,
+    /// Its text.
+    pub(crate) decoder: ReplyDecoder,
+    /// Tokens it may have.
+    pub(crate) tokens_max: usize,
+    /// Tokens of its prompt, for the first choice of each prompt; 0 for its siblings, which share it.
+    pub(crate) prompt_tokens: usize,
+}
+
+/// What is kept of a choice besides its replies.
+struct Progress {
+    decoder: ReplyDecoder,
+    tokens_max: usize,
+    tokens: usize,
+    prompt_tokens: usize,
+    cached_tokens: usize,
+    /// The last token that it may have, held until the end is here too, so that both are told in one event.
+    last: Option<Step>,
+    finish: Option<FinishReason>,
+}
+
+/// Everything around a generation that is not the choices themselves.
+pub(crate) struct Surroundings {
+    pub(crate) timer: RequestTimer,
+    pub(crate) drain: Drain,
+    pub(crate) pace: Arc<Pace>,
+    pub(crate) request_id: RequestId,
+}
+
+type Waiting = BoxFuture<'static, (usize, Replies, Option<Event>)>;
+
+/// All choices of one request. Dropping it cancels those that still run, at the engines' next step.
+pub(crate) struct Generation {
+    progress: Vec<Progress>,
+    waiting: FuturesUnordered<Waiting>,
+    deadline: Pin<Box<dyn Future<Output = ()> + Send>>,
+    drain: Drain,
+    /// Taken when the end has been told.
+    timer: Option<RequestTimer>,
+    started: Instant,
+    pace: Arc<Pace>,
+    request_id: RequestId,
+}
+
+impl Generation {
+    /// Follows `choices`, at least one.
+    pub(crate) fn new(choices: Vec<Choice>, surroundings: Surroundings) -> Generation {
+        let Surroundings {
+            timer,
+            drain,
+            pace,
+            request_id,
+        } = surroundings;
+        let leaving = drain.clone();
+        let mut generation = Generation {
+            progress: Vec::with_capacity(choices.len()),
+            waiting: FuturesUnordered::new(),
+            deadline: Box::pin(async move { leaving.deadline().await }),
+            drain,
+            timer: Some(timer),
+            started: Instant::now(),
+            pace,
+            request_id,
+        };
+        for (index, choice) in choices.into_iter().enumerate() {
+            let Choice {
+                replies,
+                decoder,
+                tokens_max,
+                prompt_tokens,
+            } = choice;
+            generation.waiting.push(wait(index, replies));
+            generation.progress.push(Progress {
+                decoder,
+                tokens_max,
+                tokens: 0,
+                prompt_tokens,
+                cached_tokens: 0,
+                last: None,
+                finish: None,
+            });
+        }
+        generation
+    }
+
+    /// The next step of any choice; `None` after the last one's end. May be dropped at its await without losing one.
+    ///
+    /// # Errors
+    /// `EngineFailed` or `ShuttingDown`; the other choices are cancelled, and nothing more comes.
+    pub(crate) async fn next(&mut self) -> Result<Option<Step>, ApiError> {
+        loop {
+            if self.timer.is_none() {
+                return Ok(None);
+            }
+            let arrived = tokio::select! {
+                // The deadline first: a fast engine always has something.
+                biased;
+                () = &mut self.deadline => return Err(self.cut_short(Abort::Shutdown)),
+                arrived = self.waiting.next() => arrived,
+            };
+            let Some((choice, replies, event)) = arrived else {
+                self.end();
+                return Ok(None);
+            };
+            if let Some(step) = self.take(choice, replies, event)? {
+                return Ok(Some(step));
+            }
+        }
+    }
+
+    /// Tokens so far. An end token counts as output: it was generated, though it has no text.
+    pub(crate) fn usage(&self) -> Usage {
+        let sum = |count: fn(&Progress) -> usize| self.progress.iter().map(count).sum::<usize>();
+        let (prompt_tokens, completion_tokens) = (sum(|choice| choice.prompt_tokens), sum(|choice| choice.tokens));
+        let cached_tokens = sum(|choice| choice.cached_tokens);
+        let reasoning_tokens = sum(|choice| choice.decoder.thought_tokens());
+        Usage {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens: prompt_tokens + completion_tokens,
+            prompt_tokens_details: PromptTokensDetails { cached_tokens },
+            completion_tokens_details: CompletionTokensDetails { reasoning_tokens },
+        }
+    }
+
+    /// The id under which the request can be found in the log.
+    pub(crate) fn request_id(&self) -> &str {
+        self.request_id.as_str()
+    }
+
+    fn take(&mut self, choice: usize, replies: Replies, event: Option<Event>) -> Result<Option<Step>, ApiError> {
+        let Some(progress) = self.progress.get_mut(choice) else {
+            return Ok(None);
+        };
+        match event {
+            Some(Event::Started { cached_tokens }) => {
+                if progress.prompt_tokens > 0 {
+                    progress.cached_tokens = cached_tokens;
+                }
+                let Usage {
+                    prompt_tokens,
+                    prompt_tokens_details,
+                    ..
+                } = self.usage();
+                if let Some(timer) = &mut self.timer {
+                    timer.admitted(prompt_tokens, prompt_tokens_details.cached_tokens);
+                }
+                self.waiting.push(wait(choice, replies));
+                Ok(None)
+            }
+            Some(Event::Token(token)) => {
+                if let Some(timer) = &mut self.timer {
+                    timer.token(choice);
+                }
+                let step = progress.token(choice, token);
+                if progress.finish.is_none() {
+                    self.waiting.push(wait(choice, replies));
+                }
+                Ok(step)
+            }
+            Some(Event::Finished(Finish::End)) => Ok(Some(progress.ended(choice, FinishReason::Stop))),
+            Some(Event::Finished(Finish::Length)) => Ok(Some(progress.ended(choice, FinishReason::Length))),
+            Some(Event::Finished(Finish::Failed(reason))) => Err(self.failed(&reason)),
+            None => Err(self.failed("the engine's replies ended without an end")),
+        }
+    }
+
+    fn end(&mut self) {
+        let usage = self.token_use();
+        let is_cut = self
+            .progress
+            .iter()
+            .any(|choice| choice.finish == Some(FinishReason::Length));
+        let reason = if is_cut {
+            FinishReason::Length
+        } else {
+            FinishReason::Stop
+        };
+        if let Some(timer) = self.timer.take() {
+            timer.finished(reason.as_str(), usage);
+        }
+        self.pace.record(self.started.elapsed());
+    }
+
+    /// A job fails when its engine does, and when the engines are stopped at the end of a drain.
+    fn failed(&mut self, reason: &str) -> ApiError {
+        if self.drain.is_draining() {
+            return self.cut_short(Abort::Shutdown);
+        }
+        tracing::error!(
+            request_id = self.request_id.as_str(),
+            reason,
+            "a request failed in its engine"
+        );
+        self.cut_short(Abort::Engine)
+    }
+
+    fn cut_short(&mut self, why: Abort) -> ApiError {
+        let usage = self.token_use();
+        self.waiting.clear();
+        if let Some(timer) = self.timer.take() {
+            timer.aborted(why, usage);
+        }
+        match why {
+            Abort::Shutdown => ApiError::ShuttingDown,
+            Abort::Engine => ApiError::EngineFailed,
+        }
+    }
+
+    fn token_use(&self) -> TokenUse {
+        let usage = self.usage();
+        TokenUse {
+            prompt: usage.prompt_tokens,
+            cached: usage.prompt_tokens_details.cached_tokens,
+            output: usage.completion_tokens,
+            reasoning: usage.completion_tokens_details.reasoning_tokens,
+        }
+    }
+}
+
+impl Progress {
+    /// Takes a token. The step is held back if it must be the choice's last.
+    fn token(&mut self, choice: usize, token: Token) -> Option<Step> {
+        self.tokens += 1;
+        let pieces = self.decoder.push(token.id);
+        let mut step = Step {
+            choice,
+            token: Some(token),
+            pieces,
+            finish: None,
+        };
+        if self.decoder.stopped() {
+            self.finish = Some(FinishReason::Stop);
+            step.finish = self.finish;
+        } else if self.tokens >= self.tokens_max {
+            self.last = Some(step);
+            return None;
+        }
+        Some(step)
+    }
+
+    fn ended(&mut self, choice: usize, reason: FinishReason) -> Step {
+        if reason == FinishReason::Stop {
+            self.tokens += 1; // The end token itself.
+        }
+        let mut step = self.last.take().unwrap_or(Step {
+            choice,
+            ..Step::default()
+        });
+        step.pieces.extend(self.decoder.finish());
+        self.finish = Some(reason);
+        step.finish = self.finish;
+        step
+    }
+}
+
+fn wait(choice: usize, mut replies: Replies) -> Waiting {
+    Box::pin(async move {
+        let event = replies.next().await;
+        (choice, replies, event)
+    })
+}

@@ -1,0 +1,85 @@
+//! What probes, scrapers and curious people ask for.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use engine::EngineState;
+use serde::Serialize;
+
+use super::Api;
+use crate::metrics::CONTENT_TYPE;
+
+/// `GET /`
+pub(crate) async fn greeting() -> &'static str {
+    "Tandem is running\n"
+}
+
+/// `GET /livez`: the process answers. It depends on nothing else, so that a load is never a reason to kill it.
+pub(crate) async fn livez() -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], "ok\n").into_response()
+}
+
+#[derive(Serialize)]
+struct Readiness {
+    status: &'static str,
+    engines: Vec<EngineReadiness>,
+}
+
+#[derive(Serialize)]
+struct EngineReadiness {
+    index: usize,
+    name: String,
+    state: &'static str,
+}
+
+/// `GET /readyz`, `GET /health`: 200 while at least one engine takes jobs and we are not leaving, else 503 and why.
+pub(crate) async fn readyz(State(api): State<Arc<Api>>) -> Response {
+    let engines = api.app.engines.status();
+    let any = |state: EngineState| engines.iter().any(|engine| engine.state == state);
+    let status = if api.app.drain.is_draining() {
+        "draining"
+    } else if any(EngineState::Ready) {
+        "ready"
+    } else if any(EngineState::Loading) {
+        "loading"
+    } else {
+        "failed"
+    };
+    let code = if status == "ready" {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let engines = engines
+        .into_iter()
+        .map(|engine| EngineReadiness {
+            index: engine.index,
+            name: engine.name,
+            state: state_name(engine.state),
+        })
+        .collect();
+    (
+        code,
+        [(header::CACHE_CONTROL, "no-store")],
+        Json(Readiness { status, engines }),
+    )
+        .into_response()
+}
+
+fn state_name(state: EngineState) -> &'static str {
+    match state {
+        EngineState::Loading => "loading",
+        EngineState::Ready => "ready",
+        EngineState::Failed => "failed",
+        EngineState::Stopped => "stopped",
+    }
+}
+
+/// `GET /metrics`
+pub(crate) async fn metrics(State(api): State<Arc<Api>>) -> Response {
+    let page = api.app.metrics.render(&api.app.engines.status(), &api.app.model);
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], page).into_response()
+}

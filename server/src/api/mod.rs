@@ -1,0 +1,101 @@
+//! The routes: OpenAI's API, tokenising, health and metrics.
+//!
+//! Reading order is a request's way: [`body`] reads it, [`check`] turns it into a checked type or a refusal, [`text`]
+//! makes tokens of it, [`submit`] hands jobs to an engine, [`generation`] joins what comes back, and [`chat`] or
+//! [`completions`] puts it on the wire, whole or through [`sse`].
+
+mod body;
+mod chat;
+mod check;
+mod completions;
+mod error;
+mod generation;
+mod health;
+mod logprobs;
+mod models;
+mod pace;
+mod request_id;
+mod sse;
+mod submit;
+mod text;
+mod tokens;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{Method, Uri};
+use axum::middleware::from_fn;
+use axum::routing::{get, post};
+
+use crate::app::App;
+use error::ApiError;
+use pace::Pace;
+use text::TextLane;
+use wire::given::shown;
+
+/// What every handler holds: the program, and what the routes themselves keep.
+pub(crate) struct Api {
+    app: Arc<App>,
+    end_tokens: Arc<[u32]>,
+    fingerprint: String,
+    text_lane: TextLane,
+    pace: Arc<Pace>,
+}
+
+/// All routes over `app`. Addresses without `/v1` are there because half of LobeChat's guides leave it out.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(chat::create))
+        .route("/chat/completions", post(chat::create))
+        .route("/v1/completions", post(completions::create))
+        .route("/completions", post(completions::create))
+        .route("/v1/models", get(models::list))
+        .route("/models", get(models::list))
+        .route("/v1/models/{*id}", get(models::one))
+        .route("/tokenize", post(tokens::tokenize))
+        .route("/detokenize", post(tokens::detokenize))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/health", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .route("/", get(health::greeting))
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(request_id::name_and_contain))
+        .with_state(Arc::new(Api::new(app)))
+}
+
+impl Api {
+    fn new(app: Arc<App>) -> Api {
+        Api {
+            end_tokens: app.tokenizer.end_tokens().into(),
+            fingerprint: models::fingerprint(&app.model),
+            text_lane: TextLane::new(),
+            pace: Arc::new(Pace::default()),
+            app,
+        }
+    }
+}
+
+async fn unknown_route(method: Method, uri: Uri) -> ApiError {
+    let path = uri.path();
+    let asked = format!("{method} {}", shown(path));
+    let hint = if path.trim_end_matches('/').ends_with("/responses") {
+        "the Responses API is not here: use POST /v1/chat/completions (in LobeChat: provider settings, switch off \
+         \"Use Responses API\")"
+    } else {
+        "chat is at POST /v1/chat/completions, the model at GET /v1/models, health at GET /readyz"
+    };
+    ApiError::UnknownRoute(format!("{asked} does not exist here: {hint}"))
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+    ApiError::WrongMethod {
+        method: shown(method.as_str()),
+        path: shown(uri.path()),
+    }
+}

@@ -1,0 +1,174 @@
+//! From checked prompts to jobs at an engine.
+
+use std::sync::Arc;
+
+use axum::http::HeaderValue;
+use axum::response::Response;
+use chat::{ReplyDecoder, Start};
+use engine::{Accepted, Job, Refused};
+use uuid::Uuid;
+
+use super::Api;
+use super::check::{Options, Rules};
+use super::error::ApiError;
+use super::generation::{Choice, Generation, Surroundings};
+use super::request_id::RequestId;
+use super::wire::reply::Head;
+
+/// All jobs share one scope of cached prompts, for all clients here are one consumer.
+const CACHE_SCOPE: u64 = 0;
+
+/// A request that an engine has taken.
+pub(crate) struct Submitted {
+    /// Its choices.
+    pub(crate) generation: Generation,
+    /// The engine's index.
+    pub(crate) engine: usize,
+}
+
+impl Api {
+    /// What requests are checked against.
+    pub(crate) fn rules(&self) -> Rules<'_> {
+        let vocabulary = self
+            .app
+            .tokenizer
+            .vocabulary_size()
+            .min(self.app.engines.shape().vocabulary);
+        Rules {
+            limits: &self.app.limits,
+            defaults: &self.app.defaults,
+            vocabulary,
+        }
+    }
+
+    /// Submits `options.choices` jobs for each prompt, all of them to one engine or none.
+    ///
+    /// # Errors
+    /// What the engines refuse, as the client is told it.
+    pub(crate) fn submit(
+        &self,
+        prompts: Vec<Vec<u32>>,
+        start: Start,
+        options: &Options,
+        request_id: RequestId,
+    ) -> Result<Submitted, ApiError> {
+        if self.app.drain.is_draining() {
+            return Err(ApiError::ShuttingDown);
+        }
+        let context_tokens = self.context_tokens();
+        if let Some(prompt) = prompts.iter().find(|prompt| prompt.len() >= context_tokens) {
+            return Err(ApiError::ContextExceeded {
+                prompt_tokens: prompt.len(),
+                context_tokens,
+            });
+        }
+        let timer = self.app.metrics.request_started();
+        let jobs: Vec<Job> = prompts.iter().flat_map(|prompt| self.jobs(prompt, options)).collect();
+        let shares: Vec<_> = jobs
+            .iter()
+            .map(|job| (job.prompt.len(), job.output_tokens_max))
+            .collect();
+        let Accepted { engine, replies } = match self.app.engines.submit(jobs) {
+            Ok(accepted) => accepted,
+            Err(refused) => {
+                timer.refused();
+                return Err(self.refusal(refused));
+            }
+        };
+        let choices = replies
+            .into_iter()
+            .zip(shares)
+            .enumerate()
+            .map(|(index, (replies, (prompt, tokens_max)))| Choice {
+                replies,
+                decoder: ReplyDecoder::new(&self.app.tokenizer, start, &options.stop),
+                tokens_max,
+                prompt_tokens: if index % options.choices == 0 { prompt } else { 0 },
+            });
+        let (drain, pace) = (self.app.drain.clone(), Arc::clone(&self.pace));
+        let generation = Generation::new(
+            choices.collect(),
+            Surroundings {
+                timer,
+                drain,
+                pace,
+                request_id,
+            },
+        );
+        Ok(Submitted { generation, engine })
+    }
+
+    /// One job for each choice. The first has the request's own seed, so that asking for more changes nothing for it.
+    fn jobs<'a>(&'a self, prompt: &'a [u32], options: &'a Options) -> impl Iterator<Item = Job> + 'a {
+        let room = self.context_tokens() - prompt.len();
+        (0..options.choices).map(move |choice| {
+            let mut sampling = options.sampling.clone();
+            sampling.seed = sampling.seed.wrapping_add(choice as u64);
+            Job {
+                prompt: prompt.to_vec(),
+                sampling,
+                output_tokens_max: options.output_tokens_max.min(room),
+                end_tokens: Arc::clone(&self.end_tokens),
+                ignore_end: options.ignore_end,
+                cache_scope: CACHE_SCOPE,
+            }
+        })
+    }
+
+    fn refusal(&self, refused: Refused) -> ApiError {
+        match refused {
+            Refused::QueueFull {
+                waiting,
+                queue_jobs_max,
+            } => {
+                let retry_after = self.pace.wait(&self.app.engines.status());
+                ApiError::QueueFull {
+                    waiting,
+                    queue_jobs_max,
+                    retry_after,
+                }
+            }
+            Refused::TooManyJobs { jobs, jobs_max } => {
+                let message =
+                    format!("n and prompt ask for {jobs} choices at once, an engine holds {jobs_max}: ask for fewer");
+                ApiError::field("n", message)
+            }
+            Refused::NoEngine => ApiError::NoEngine,
+            Refused::Stopping => ApiError::ShuttingDown,
+            Refused::PromptTooLong { tokens, context_tokens } => ApiError::ContextExceeded {
+                prompt_tokens: tokens,
+                context_tokens,
+            },
+            Refused::EmptyPrompt => {
+                ApiError::field("prompt", "prompt has no tokens: give a text of at least one character")
+            }
+            refused @ (Refused::TokenOutOfRange { .. } | Refused::BadSampling { .. }) => {
+                tracing::error!(%refused, "the engine refused what the checks let pass");
+                ApiError::Internal
+            }
+        }
+    }
+
+    /// The part that all objects of one reply share.
+    ///
+    /// * `kind`  `chatcmpl` or `cmpl`
+    /// * `object`  the type of object that carries it
+    pub(crate) fn head(&self, kind: &str, object: &'static str, options: &Options) -> Head {
+        let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Head {
+            id: format!("{kind}-{}", Uuid::new_v4()),
+            object,
+            created: seconds.map_or(0, |since| since.as_secs()),
+            model: options.model.clone().unwrap_or_else(|| self.app.model.id.clone()),
+            system_fingerprint: self.fingerprint.clone(),
+        }
+    }
+}
+
+/// Names the engine that works on the reply.
+pub(crate) fn with_engine(mut response: Response, engine: usize) -> Response {
+    response
+        .headers_mut()
+        .insert("x-tandem-engine", HeaderValue::from(engine));
+    response
+}

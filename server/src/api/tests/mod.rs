@@ -1,0 +1,8 @@
+//! The routes from outside: bytes in, bytes out, with a real engine under them and a model that recites.
+
+mod chat;
+mod completions;
+mod kit;
+mod limits;
+mod routes;
+mod streams;

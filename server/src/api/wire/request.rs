@@ -1,0 +1,108 @@
+//! The body of `/v1/chat/completions` and `/v1/completions`.
+//!
+//! One type reads both: they share most fields, and a field sent to the wrong one can then be named. Serde's `flatten`
+//! would share them too, but it builds a tree of the whole body first.
+
+use serde::Deserialize;
+
+use super::content::Content;
+use super::list::{Entries, List, OneOrMany};
+use super::prompt::Prompt;
+use super::{Field, Given, Object};
+
+/// Every field that has a meaning here; all others are skipped. OpenAI's unless another origin is named.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct GenerateRequest {
+    pub(crate) model: Given,
+    pub(crate) messages: Field<List<Field<Object<Message>>>>,
+    pub(crate) prompt: Field<Prompt>,
+
+    pub(crate) n: Given,
+    pub(crate) stop: Field<OneOrMany>,
+    pub(crate) max_tokens: Given,
+    pub(crate) max_completion_tokens: Given,
+    pub(crate) stream: Given,
+    pub(crate) stream_options: Field<Object<StreamOptions>>,
+    pub(crate) logprobs: Given,
+    pub(crate) top_logprobs: Given,
+
+    pub(crate) seed: Given,
+    pub(crate) temperature: Given,
+    pub(crate) top_p: Given,
+    pub(crate) presence_penalty: Given,
+    pub(crate) frequency_penalty: Given,
+    pub(crate) logit_bias: Field<Entries>,
+    // vLLM, llama.cpp and others:
+    pub(crate) top_k: Given,
+    pub(crate) min_p: Given,
+    pub(crate) repetition_penalty: Given,
+    pub(crate) ignore_eos: Given,
+    pub(crate) return_tokens_as_token_ids: Given,
+
+    // Whether the model thinks, and how the thought is shown:
+    pub(crate) reasoning_effort: Given,
+    pub(crate) chat_template_kwargs: Field<Object<TemplateKwargs>>, // vLLM, SGLang
+    pub(crate) thinking: Field<Object<Typed>>,                      // DeepSeek, Anthropic
+    pub(crate) reasoning_format: Given,                             // llama.cpp, Groq
+    pub(crate) separate_reasoning: Given,                           // SGLang
+    pub(crate) include_reasoning: Given,                            // vLLM, OpenRouter
+
+    // Read only to refuse what would change the answer:
+    pub(crate) response_format: Field<Object<Typed>>,
+    pub(crate) tools: Given,
+    pub(crate) tool_choice: Given,
+    pub(crate) functions: Given,
+    pub(crate) function_call: Given,
+    pub(crate) modalities: Field<List<Given>>,
+    pub(crate) audio: Given,
+    pub(crate) web_search_options: Given,
+    pub(crate) best_of: Given,
+    pub(crate) echo: Given,
+    pub(crate) suffix: Given,
+    pub(crate) prompt_logprobs: Given,
+    pub(crate) chat_template: Given,
+    pub(crate) continue_final_message: Given,
+    pub(crate) structured_outputs: Given,
+    pub(crate) guided_json: Given,
+    pub(crate) guided_regex: Given,
+    pub(crate) guided_choice: Given,
+    pub(crate) guided_grammar: Given,
+    pub(crate) grammar: Given,
+    pub(crate) json_schema: Given,
+    pub(crate) use_beam_search: Given,
+    pub(crate) stop_token_ids: Given,
+    pub(crate) min_tokens: Given,
+    pub(crate) bad_words: Given,
+    pub(crate) allowed_token_ids: Given,
+}
+
+/// One message of a conversation. A thought sent back in `reasoning_content` is skipped like any unknown field.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Message {
+    pub(crate) role: Given,
+    pub(crate) content: Field<Content>,
+}
+
+/// `stream_options`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct StreamOptions {
+    pub(crate) include_usage: Given,
+}
+
+/// `chat_template_kwargs`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct TemplateKwargs {
+    pub(crate) enable_thinking: Given,
+    pub(crate) thinking: Given,
+}
+
+/// An object of which only the `type` matters.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Typed {
+    pub(crate) r#type: Given,
+}
