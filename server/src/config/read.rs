@@ -160,10 +160,12 @@ impl Reader<'_> {
 
     pub(super) fn log_filter(&self) -> Result<String, ConfigError> {
         let text = self.chosen("log").text;
-        if text.parse::<tracing_subscriber::filter::Targets>().is_err() {
+        // Both would be taken for a target's name, and silence everything else.
+        let is_format = matches!(text.as_str(), "text" | "json");
+        if is_format || text.parse::<tracing_subscriber::filter::Targets>().is_err() {
             return self.refuse(
                 "log",
-                "error, warn, info, debug, trace, off, or a list such as info,tandem=debug",
+                "a level (error, warn, info, debug, trace, off) or a list such as info,tandem=debug, with `log_format` beside it",
             );
         }
         Ok(text)

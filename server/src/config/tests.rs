@@ -217,6 +217,7 @@ fn words_outside_a_closed_set_are_refused() {
     check_flag("insecure", "maybe", "true or false");
     flag("log", "warn,tandem=debug");
     check_flag("log", "tandem=loud", "debug");
+    check_flag("log", "json", "log_format");
 }
 
 #[test]

@@ -28,7 +28,7 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 /// What a full house answers: the same shape as every other error.
 const FULL: &str = "{\"error\":{\"message\":\"all connections hold a running request: try again in a second\",\
-\"type\":\"server_error\",\"param\":null,\"code\":\"overloaded\"}}";
+\"type\":\"server_error\",\"param\":null,\"code\":\"server_overloaded\"}}";
 
 /// Tells the accept loop and every connection that it is time to close. Clones see the same.
 #[derive(Clone)]

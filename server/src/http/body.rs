@@ -15,7 +15,7 @@ use tokio::time::{Sleep, sleep};
 /// Bytes past the limit that are read and thrown away, as a multiple of it.
 pub(super) const DISCARDED_TIMES: usize = 16;
 
-const FINE: u8 = 0;
+// Anything else is a body without fault so far.
 const TOO_LARGE: u8 = 1;
 const TOO_SLOW: u8 = 2;
 

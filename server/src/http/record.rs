@@ -15,8 +15,9 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::watch;
 
+use super::refuse::ALWAYS_ANSWERED;
 use super::{Guards, Notes};
-use crate::metrics::{Held, Metrics};
+use crate::metrics::{Held, Metrics, TokenUse};
 
 /// nginx's status for a client that left before its answer began: nobody saw it, but it must be counted.
 const CLIENT_LEFT: u16 = 499;
@@ -117,46 +118,30 @@ impl Drop for Record {
     fn drop(&mut self) {
         let status = self.status.unwrap_or(CLIENT_LEFT);
         self.metrics.answered(&self.api, status);
-        let tokens = self.notes.tokens();
-        let line = Line {
-            status,
-            engine: self.engine.as_deref().unwrap_or("-"),
-            tokens_in: tokens.map_or(0, |tokens| tokens.prompt),
-            tokens_out: tokens.map_or(0, |tokens| tokens.output),
-            ms: self.started.elapsed().as_millis(),
-            end: if self.is_whole { "whole" } else { "cut" },
-        };
-        line.write(&self.method, &self.path, status < 400 && tokens.is_none());
+        self.write(status);
     }
 }
 
-struct Line<'a> {
-    status: u16,
-    engine: &'a str,
-    tokens_in: usize,
-    tokens_out: usize,
-    ms: u128,
-    end: &'static str,
-}
-
-impl Line<'_> {
+impl Record {
     /// Probes and scrapes that went well come every second: they are for `debug`.
-    fn write(&self, method: &Method, path: &str, is_plain: bool) {
-        let is_probe = is_plain && matches!(path, "/livez" | "/readyz" | "/health" | "/metrics");
-        let Line {
-            status,
-            engine,
-            tokens_in,
-            tokens_out,
-            ms,
-            end,
-        } = *self;
-        if is_probe {
-            tracing::debug!(%method, path, status, ms, "request");
-        } else {
+    fn write(&self, status: u16) {
+        let (method, path) = (&self.method, self.path.as_str());
+        let ms = self.started.elapsed().as_millis();
+        let end = if self.is_whole { "whole" } else { "cut" };
+        if let Some(TokenUse {
+            prompt: tokens_in,
+            output: tokens_out,
+            ..
+        }) = self.notes.tokens()
+        {
+            let engine = self.engine.as_deref().unwrap_or("none");
             tracing::info!(
                 %method, path, status, consumer = "none", engine, tokens_in, tokens_out, ms, end, "request"
             );
+        } else if status < 400 && ALWAYS_ANSWERED.contains(&path) {
+            tracing::debug!(%method, path, status, ms, "request");
+        } else {
+            tracing::info!(%method, path, status, consumer = "none", ms, end, "request");
         }
     }
 }

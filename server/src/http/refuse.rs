@@ -4,7 +4,7 @@
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, RETRY_AFTER};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -18,7 +18,7 @@ use crate::drain::Drain;
 use crate::metrics::Metrics;
 
 /// Answered even while the process is leaving: whoever asks wants to know exactly that.
-const ALWAYS_ANSWERED: [&str; 4] = ["/livez", "/readyz", "/health", "/metrics"];
+pub(super) const ALWAYS_ANSWERED: [&str; 4] = ["/livez", "/readyz", "/health", "/metrics"];
 
 /// What the guards around the routes need.
 #[derive(Clone)]
@@ -40,11 +40,13 @@ pub(crate) fn guarded(routes: Router, guards: Guards) -> Router {
         .layer(from_fn_with_state(guards, record))
 }
 
-/// An error in OpenAI's shape.
+/// An error in OpenAI's shape, keys in the order of the routes' own.
 fn error(status: StatusCode, kind: &str, code: &str, message: String) -> Response {
-    let error =
-        serde_json::json!({ "message": message, "type": kind, "param": null, "code": code });
-    (status, axum::Json(serde_json::json!({ "error": error }))).into_response()
+    let message = serde_json::Value::from(message);
+    let body = format!(
+        r#"{{"error":{{"message":{message},"type":"{kind}","param":null,"code":"{code}"}}}}"#
+    );
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 fn closing(mut response: Response) -> Response {
@@ -90,7 +92,7 @@ async fn refuse_early(State(guards): State<Guards>, request: Request, next: Next
         let mut response = error(
             StatusCode::SERVICE_UNAVAILABLE,
             "server_error",
-            "server_shutdown",
+            "server_shutting_down",
             message,
         );
         response

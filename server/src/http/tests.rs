@@ -480,7 +480,7 @@ async fn a_draining_server_refuses_the_new_and_ends_the_running() {
     let refused = house.talk("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert_eq!(status(&refused), "503");
     assert!(
-        refused.contains("connection: close") && refused.contains("server_shutdown"),
+        refused.contains("connection: close") && refused.contains("server_shutting_down"),
         "{refused}"
     );
     idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")

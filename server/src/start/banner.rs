@@ -59,7 +59,7 @@ fn lines(loaded: &Loaded, config: &Config, address: SocketAddr, paint: Paint) ->
     );
     let mut line = |name: &str, value: String| {
         // Writing to a string cannot fail.
-        let _ = writeln!(page, "  {} {value}", paint.dim(&format!("{name:<8}")));
+        let _ = writeln!(page, "  {} {value}", paint.dim(&format!("{name:<9}")));
     };
     line(
         "model",

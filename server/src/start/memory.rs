@@ -58,7 +58,7 @@ fn size(config: &Config, needs: Needs) -> Result<Plan, ConfigError> {
         let kv_tokens = asked.next_multiple_of(BLOCK_TOKENS);
         if kv_tokens < least {
             return Err(ConfigError::KvTooSmall {
-                kv_tokens,
+                kv_tokens: asked,
                 context,
                 from: config.source("kv_tokens"),
             });

@@ -3,6 +3,7 @@
 
 mod banner;
 mod bar;
+mod descriptors;
 mod memory;
 mod model;
 mod serve;

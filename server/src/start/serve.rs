@@ -8,12 +8,12 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use super::{ENDED_AT_ONCE, Loaded, Signals, banner};
+use super::{ENDED_AT_ONCE, Loaded, Signals, banner, descriptors};
 use crate::api;
 use crate::app::App;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::http::{Closing, Front, Guards, InFlight, guarded};
+use crate::http::{Closing, Front, Guards, HttpLimits, InFlight, guarded};
 
 /// After the drain's deadline: time for streams to say that they end, and for sockets to take it.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -46,7 +46,11 @@ pub(super) async fn serve(
     };
     let routes = guarded(api::router(app.clone()), guards);
     let (close, closing) = Closing::switch();
-    let front = Front::new(listener, routes, config.http.clone(), app.metrics.clone());
+    let limits = HttpLimits {
+        connections: descriptors::bounded(config.http.connections),
+        ..config.http.clone()
+    };
+    let front = Front::new(listener, routes, limits, app.metrics.clone());
     let serving = tokio::spawn(front.serve(closing, FAREWELL));
 
     let name = signals.next().await;
