@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::error::expect_length;
 use crate::parallel::SPREAD_FROM;
 use crate::storage::{Plain, bytes_of_mut};
-use crate::{Format, KernelError, math, simd};
+use crate::{Format, KernelError, simd};
 
 /// Rows of activations [rows, columns] f32.
 ///

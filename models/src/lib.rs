@@ -10,6 +10,7 @@ mod error;
 pub mod limits;
 mod load;
 mod tensors;
+pub mod tiny;
 mod weights;
 
 pub use config::{Architecture, Config, Rope};
