@@ -2,15 +2,15 @@
 
 use chat::{Message, Thinking};
 
-use super::super::error::ApiError;
-use super::super::wire::request::{GenerateRequest, TemplateKwargs, Typed};
-use super::super::wire::{Field, Given, Object};
 use super::Rules;
 use super::field::{flag, flag_or, refuse, text};
 use super::messages::messages;
 use super::options::{Options, options};
 use super::sampling::chat_logprobs;
 use super::unsupported::refuse_unsupported;
+use crate::api::error::ApiError;
+use crate::api::wire::request::{GenerateRequest, TemplateKwargs, Typed};
+use crate::api::wire::{Field, Given, Object};
 
 /// A conversation to answer.
 #[derive(Debug)]

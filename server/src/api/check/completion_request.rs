@@ -1,15 +1,15 @@
 //! The checked form of a `/v1/completions` request.
 
-use super::super::error::ApiError;
-use super::super::wire::list::LIST_CEILING;
-use super::super::wire::prompt::Prompt;
-use super::super::wire::request::GenerateRequest;
-use super::super::wire::{Field, Given};
 use super::Rules;
 use super::field::refuse;
 use super::options::{Options, options};
 use super::sampling::completion_logprobs;
 use super::unsupported::{refuse_unsupported, refuse_unsupported_completion};
+use crate::api::error::ApiError;
+use crate::api::wire::list::LIST_CEILING;
+use crate::api::wire::prompt::Prompt;
+use crate::api::wire::request::GenerateRequest;
+use crate::api::wire::{Field, Given};
 
 /// Prompts to go on from, as they are.
 #[derive(Debug)]

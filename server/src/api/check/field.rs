@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use super::super::error::ApiError;
-use super::super::wire::Given;
+use crate::api::error::ApiError;
+use crate::api::wire::Given;
 
 /// A refusal in the one wording: ``temperature is 3: give a number from 0 to 2``.
 pub(crate) fn refuse(param: &str, found: &impl Display, allowed: impl Display) -> ApiError {

@@ -2,14 +2,14 @@
 
 use chat::{Message, Role};
 
-use super::super::error::ApiError;
-use super::super::wire::content::Content;
-use super::super::wire::given::shown;
-use super::super::wire::list::LIST_CEILING;
-use super::super::wire::request;
-use super::super::wire::{Field, Given, List, Object};
 use super::Rules;
 use super::field::refuse;
+use crate::api::error::ApiError;
+use crate::api::wire::content::Content;
+use crate::api::wire::given::shown;
+use crate::api::wire::list::LIST_CEILING;
+use crate::api::wire::request;
+use crate::api::wire::{Field, Given, List, Object};
 
 /// Checks `messages`: at least one, each with a known role and text.
 ///

@@ -2,13 +2,13 @@
 
 use engine::Sampling;
 
-use super::super::error::ApiError;
-use super::super::wire::list::OneOrMany;
-use super::super::wire::request::{GenerateRequest, StreamOptions};
-use super::super::wire::{Field, Given, Object};
 use super::Rules;
 use super::field::{count, flag_or, refuse, text};
 use super::sampling::sampling;
+use crate::api::error::ApiError;
+use crate::api::wire::list::OneOrMany;
+use crate::api::wire::request::{GenerateRequest, StreamOptions};
+use crate::api::wire::{Field, Given, Object};
 
 /// A checked request, less its prompt.
 #[derive(Clone, Debug)]

@@ -3,11 +3,13 @@
 use engine::Sampling;
 use uuid::Uuid;
 
-use super::super::error::ApiError;
-use super::super::wire::request::GenerateRequest;
-use super::super::wire::{Field, Given};
 use super::Rules;
-use super::field::{count, real, refuse, whole};
+use super::field::{count, flag_or, real, refuse, whole};
+use crate::api::error::ApiError;
+use crate::api::wire::given::shown;
+use crate::api::wire::list::LIST_CEILING;
+use crate::api::wire::request::GenerateRequest;
+use crate::api::wire::{Entries, Field, Given};
 
 /// Checks the sampling fields. Without a seed a random one is drawn, so that the same request varies.
 ///
@@ -67,13 +69,13 @@ fn drawn_seed() -> u64 {
     high.rotate_left(32) ^ low
 }
 
-fn logit_bias(given: &Field<super::super::wire::Entries>, rules: &Rules<'_>) -> Result<Vec<(u32, f32)>, ApiError> {
+fn logit_bias(given: &Field<Entries>, rules: &Rules<'_>) -> Result<Vec<(u32, f32)>, ApiError> {
     let entries_max = rules.limits.logit_bias_max;
     let allowed = format!("an object of at most {entries_max} token ids, each with a number from -100 to 100");
     let entries = match given {
         Field::Other(given) if given.is_absent() => return Ok(Vec::new()),
         Field::Other(given) => return Err(refuse("logit_bias", given, allowed)),
-        Field::Value(entries) if entries.sent > entries_max.min(super::super::wire::list::LIST_CEILING) => {
+        Field::Value(entries) if entries.sent > entries_max.min(LIST_CEILING) => {
             return Err(refuse("logit_bias", &Given::Keys(entries.sent), allowed));
         }
         Field::Value(entries) => &entries.items,
@@ -96,7 +98,7 @@ fn bias_token(key: &str, vocabulary: usize) -> Result<u32, ApiError> {
         .ok()
         .filter(|token| (*token as usize) < vocabulary)
         .ok_or_else(|| {
-            let found = format!("for token {}", super::super::wire::given::shown(key));
+            let found = format!("for token {}", shown(key));
             refuse(
                 "logit_bias",
                 &found,
@@ -107,7 +109,7 @@ fn bias_token(key: &str, vocabulary: usize) -> Result<u32, ApiError> {
 
 /// `logprobs` and `top_logprobs` of `/v1/chat/completions`.
 pub(crate) fn chat_logprobs(request: &GenerateRequest, rules: &Rules<'_>) -> Result<Option<usize>, ApiError> {
-    let wanted = super::field::flag_or("logprobs", &request.logprobs, false)?;
+    let wanted = flag_or("logprobs", &request.logprobs, false)?;
     let top = count("top_logprobs", &request.top_logprobs, 0..=rules.limits.top_logprobs_max)?;
     match (wanted, top) {
         (false, Some(1..)) => Err(refuse(

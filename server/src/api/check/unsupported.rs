@@ -1,10 +1,10 @@
 //! Fields that would change the answer and are not done here. They are refused, never skipped, unless their value asks
 //! for nothing.
 
-use super::super::error::ApiError;
-use super::super::wire::request::{GenerateRequest, Typed};
-use super::super::wire::{Field, Given, Object};
 use super::field::refuse;
+use crate::api::error::ApiError;
+use crate::api::wire::request::{GenerateRequest, Typed};
+use crate::api::wire::{Field, Given, Object};
 
 /// Refuses what neither endpoint does.
 pub(crate) fn refuse_unsupported(request: &GenerateRequest) -> Result<(), ApiError> {
