@@ -58,12 +58,7 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    pub(crate) fn new(
-        listener: TcpListener,
-        router: Router,
-        limits: HttpLimits,
-        metrics: Metrics,
-    ) -> Front {
+    pub(crate) fn new(listener: TcpListener, router: Router, limits: HttpLimits, metrics: Metrics) -> Front {
         let places = Places::new(&limits);
         Front {
             listener,
@@ -85,7 +80,10 @@ impl Front {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, peer)) => {
                         is_short = false;
-                        self.admit(stream, peer, &closing, &mut tasks);
+                        if self.admit(stream, peer, &closing, &mut tasks) == Room::Made {
+                            // Lets the evicted one close before the next is accepted, or descriptors run out.
+                            tokio::task::yield_now().await;
+                        }
                     }
                     Err(error) => is_short = self.endure(&error, is_short).await,
                 },
@@ -103,42 +101,33 @@ impl Front {
         }
     }
 
-    fn admit(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        closing: &Closing,
-        tasks: &mut JoinSet<()>,
-    ) {
+    /// Gives the connection a place and a task, or a refusal. Says whether another one had to go.
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, closing: &Closing, tasks: &mut JoinSet<()>) -> Room {
         // Tokens are small and each is wanted at once; a socket that is gone already shows at its first read.
         let _ = stream.set_nodelay(true);
-        match self.places.take(peer.ip().to_canonical()) {
-            Ok((place, room)) => {
-                if room == Room::Made {
-                    self.metrics.connection_evicted();
-                }
-                let open = self.metrics.connection_opened();
-                let served = attend(
-                    stream,
-                    place,
-                    self.router.clone(),
-                    self.limits.clone(),
-                    closing.clone(),
-                );
-                tasks.spawn(async move {
-                    served.await;
-                    drop(open);
-                });
-            }
-            Err(_full) => {
-                self.metrics.connection_refused();
-                if let Ok(permit) = self.refusals.clone().try_acquire_owned() {
-                    tasks.spawn(async move {
-                        let _ = timeout(REFUSAL_TIME, refuse(stream)).await;
-                        drop(permit);
-                    });
-                }
-            }
+        let Ok((place, room)) = self.places.take(peer.ip().to_canonical()) else {
+            self.turn_away(stream, tasks);
+            return Room::Free;
+        };
+        if room == Room::Made {
+            self.metrics.connection_evicted();
+        }
+        let open = self.metrics.connection_opened();
+        let served = attend(stream, place, self.router.clone(), self.limits.clone(), closing.clone());
+        tasks.spawn(async move {
+            served.await;
+            drop(open);
+        });
+        room
+    }
+
+    fn turn_away(&self, stream: TcpStream, tasks: &mut JoinSet<()>) {
+        self.metrics.connection_refused();
+        if let Ok(permit) = self.refusals.clone().try_acquire_owned() {
+            tasks.spawn(async move {
+                let _ = timeout(REFUSAL_TIME, refuse(stream)).await;
+                drop(permit);
+            });
         }
     }
 

@@ -33,10 +33,9 @@ impl Progress {
                 said: AtomicU64::new(0),
             };
         }
-        let template = "  loading {bar:32.cyan/dim} {percent:>3} %  {decimal_bytes} of {decimal_total_bytes}  \
-                        {decimal_bytes_per_sec}  {eta} left";
-        let style =
-            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let template = "  loading {bar:28.cyan/dim} {percent:>3} %  {decimal_bytes} of {decimal_total_bytes}  \
+                        {eta} left";
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
         bar.set_style(style.progress_chars("━╸─"));
         bar.enable_steady_tick(Duration::from_millis(200));
@@ -51,11 +50,7 @@ impl Progress {
             Progress::Lines { bytes, said } => {
                 let part = done.saturating_mul(PLAIN_LINES) / (*bytes).max(1);
                 if said.fetch_max(part, Ordering::Relaxed) < part {
-                    tracing::info!(
-                        loaded = units::bytes(done),
-                        of = units::bytes(*bytes),
-                        "loading"
-                    );
+                    tracing::info!(loaded = units::bytes(done), of = units::bytes(*bytes), "loading");
                 }
             }
         }
