@@ -23,9 +23,7 @@ impl DeepSeek {
     pub(crate) fn of(tokenizer: &Tokenizer) -> Option<DeepSeek> {
         let specials = tokenizer.specials();
         Some(DeepSeek {
-            bos: tokenizer
-                .bos()
-                .or_else(|| specials.find("<｜begin▁of▁sentence｜>")),
+            bos: tokenizer.bos().or_else(|| specials.find("<｜begin▁of▁sentence｜>")),
             eos: tokenizer.eos(),
             user: specials.find("<｜User｜>")?,
             assistant: specials.find("<｜Assistant｜>")?,
@@ -34,12 +32,7 @@ impl DeepSeek {
     }
 
     /// Renders `messages`, which [`crate::prompt::history`] has prepared.
-    pub(crate) fn render(
-        &self,
-        messages: &[Message],
-        thinking: Thinking,
-        specials: &Specials,
-    ) -> Prompt {
+    pub(crate) fn render(&self, messages: &[Message], thinking: Thinking, specials: &Specials) -> Prompt {
         let mut turns = Turns {
             prompt: Prompt::default(),
             specials,

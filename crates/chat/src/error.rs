@@ -18,9 +18,7 @@ pub enum ChatError {
         found: String,
     },
     /// `tokenizer.ggml.pre` is not one we have.
-    #[error(
-        "the pre-tokenizer is `{found}`, known are {known}: convert the model with a current llama.cpp"
-    )]
+    #[error("the pre-tokenizer is `{found}`, known are {known}: convert the model with a current llama.cpp")]
     UnknownPreTokenizer {
         /// What the file names.
         found: String,
@@ -39,9 +37,7 @@ pub enum ChatError {
         size: usize,
     },
     /// The pre-tokenizer gave up; encoding on would give other tokens than the model was trained on.
-    #[error(
-        "the text cannot be split into words from byte {at} of {bytes} on: break up its long runs of white space"
-    )]
+    #[error("the text cannot be split into words from byte {at} of {bytes} on: break up its long runs of white space")]
     TooHardToSplit {
         /// Where the last word ended.
         at: usize,

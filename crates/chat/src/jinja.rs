@@ -1,10 +1,14 @@
 //! Runs a model file's own Jinja template, which is a stranger's program, inside limits.
+//!
+//! Fuel pays for instructions, loop items, strings and output, and bounds the memory of all of them. It does not see
+//! lists that are repeated or added (`[0] * n`, `a + a`: the engine builds them lazily, for free) until something walks
+//! them, so a template may not print a list or a map, nor turn one into JSON; messages hold nothing but text.
 
 use std::io;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Value;
-use minijinja::{Environment, Error, ErrorKind, context};
+use minijinja::value::{Value, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, context, escape_formatter};
 
 use crate::ChatError;
 use crate::prompt::{Message, Thinking};
@@ -55,40 +59,29 @@ impl Jinja {
                 .build()
                 .map_err(bad)?,
         );
-        environment
-            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.set_recursion_limit(RECURSION_MAX);
-        environment.add_function(
-            "raise_exception",
-            |message: String| -> Result<Value, Error> {
-                Err(Error::new(
-                    ErrorKind::InvalidOperation,
-                    format!("{REFUSAL}{message}"),
-                ))
-            },
-        );
-        environment
-            .add_template_owned(NAME, source.to_owned())
-            .map_err(bad)?;
-        Ok(Jinja {
-            environment,
-            bos,
-            eos,
-        })
+        environment.set_formatter(|out, state, value| {
+            text_only(value)?;
+            escape_formatter(out, state, value)
+        });
+        environment.add_filter("string", |value: Value| text_only(&value).map(|()| value.to_string()));
+        for walks_lists in ["tojson", "pprint"] {
+            environment.remove_filter(walks_lists);
+        }
+        environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
+            Err(Error::new(ErrorKind::InvalidOperation, format!("{REFUSAL}{message}")))
+        });
+        environment.add_template_owned(NAME, source.to_owned()).map_err(bad)?;
+        Ok(Jinja { environment, bos, eos })
     }
 
     /// Renders messages whose contents are shielded.
-    pub(crate) fn render(
-        &self,
-        messages: &[Message],
-        thinking: Thinking,
-    ) -> Result<String, ChatError> {
+    pub(crate) fn render(&self, messages: &[Message], thinking: Thinking) -> Result<String, ChatError> {
         let content_bytes: usize = messages.iter().map(|message| message.content.len()).sum();
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(
-            FUEL_BASE
-                + FUEL_PER_MESSAGE * messages.len() as u64
-                + content_bytes as u64 / CONTENT_BYTES_PER_FUEL,
+            FUEL_BASE + FUEL_PER_MESSAGE * messages.len() as u64 + content_bytes as u64 / CONTENT_BYTES_PER_FUEL,
         ));
         let turn = |message: &Message| context! { role => message.role.name(), content => message.content.as_str() };
         let turns: Vec<Value> = messages.iter().map(turn).collect();
@@ -103,14 +96,21 @@ impl Jinja {
             bytes: Vec::new(),
             bytes_max: OUTPUT_BYTES_BASE + 2 * content_bytes,
         };
-        let template = environment
-            .get_template(NAME)
-            .map_err(|error| failed(&error))?;
+        let template = environment.get_template(NAME).map_err(|error| failed(&error))?;
         template
             .render_captured_to(variables, &mut output)
             .map_err(|error| failed(&error))?;
-        String::from_utf8(output.bytes)
-            .map_err(|error| ChatError::TemplateFailed(error.to_string()))
+        String::from_utf8(output.bytes).map_err(|error| ChatError::TemplateFailed(error.to_string()))
+    }
+}
+
+fn text_only(value: &Value) -> Result<(), Error> {
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Map | ValueKind::Iterable | ValueKind::Plain => {
+            let message = "a list or a map cannot be printed, only text can";
+            Err(Error::new(ErrorKind::InvalidOperation, message))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -152,5 +152,104 @@ impl io::Write for Capped {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Role;
+
+    fn render(source: &str, content: &str) -> Result<String, ChatError> {
+        let jinja = Jinja::new(source, "<b>".into(), "<e>".into())?;
+        jinja.render(
+            &[Message {
+                role: Role::User,
+                content: content.into(),
+            }],
+            Thinking::Forced,
+        )
+    }
+
+    /// T-23: programs that would run for hours or take all memory.
+    #[test]
+    fn hostile_templates_end_in_an_error() {
+        let deep = "(".repeat(10_000);
+        let long = "x".repeat(SOURCE_BYTES_MAX + 1);
+        for source in [
+            "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}",
+            "{% for a in range(99999) %}{% endfor %}",
+            "{{ 'x' * 10**9 }}",
+            "{{ [0] * 10**8 }}",
+            "{% set n = 10**8 %}{{ [0] * n }}",
+            "{% set n = 10**8 %}{{ ([0] * n)|string }}",
+            "{% for i in [0] * 10**8 %}{% endfor %}",
+            "{% set ns = namespace(s=messages) %}{% for i in range(30) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s }}",
+            "{% set ns = namespace(s=messages) %}{% for i in range(30) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s }}",
+            "{% set ns = namespace(s=messages) %}{% for i in range(25) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s|tojson|length }}",
+            "{{ 'x' * 99999999 }}",
+            "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+            "{% macro m(n) %}{{ m(n + 1) ~ m(n + 1) }}{% endmacro %}{{ m(0) }}",
+            "{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
+            "{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
+            "{% set a %}{% for i in range(99999) %}xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx{% endfor %}{% endset %}",
+            "{{ 'a'.replace('', 'b' * 100000).replace('', 'b' * 100000) }}",
+            "{{ 'x\\ny'|indent(1000000000) }}",
+            "{{ '%999999999s'|format('x') }}",
+            "{{ range(99999)|list|tojson }}",
+            "{{ range(99999)|join('x' * 9999) }}",
+            "{% set a = 'x' * 9999 %}{% for i in range(9999) %}{{ a }}{% endfor %}",
+            "{{ no_such_function() }}",
+            "{{ messages[0].content.no_such_method() }}",
+            "{% include 'other' %}",
+            "{% if %}",
+            deep.as_str(),
+            long.as_str(),
+        ] {
+            let source = if source == deep {
+                format!("{{{{ {source}")
+            } else {
+                source.to_owned()
+            };
+            let found = render(&source, "hello");
+            assert!(found.is_err(), "{:.60} gave {} bytes", source, found.unwrap().len());
+            let message = found.unwrap_err().to_string();
+            assert!(message.chars().count() <= MESSAGE_CHARS_MAX + 60, "{message}");
+        }
+    }
+
+    #[test]
+    fn output_is_allowed_up_to_its_limit_and_not_one_byte_more() {
+        let write = |bytes: usize| {
+            render("{{ messages[0].content }}{{ messages[0].content }}", &"x".repeat(bytes)).map(|text| text.len())
+        };
+        assert_eq!(write(1_000_000), Ok(2_000_000));
+        let mut output = Capped {
+            bytes: Vec::new(),
+            bytes_max: 3,
+        };
+        assert!(io::Write::write_all(&mut output, b"abc").is_ok());
+        assert!(io::Write::write_all(&mut output, b"d").is_err());
+    }
+
+    #[test]
+    fn a_long_conversation_is_within_the_limits() {
+        let source = "{% for m in messages %}{% if m.role == 'user' and m.content is string %}{% set c = m.content|trim %}\
+                      {% if '</a>' in c %}{% set c = c.split('</a>')[-1].lstrip('\\n') %}{% endif %}\
+                      {{ '<|' + m.role + '|>' + c + eos_token }}{% endif %}{% endfor %}";
+        let jinja = Jinja::new(source, String::new(), "<e>".into()).unwrap();
+        let message = Message {
+            role: Role::User,
+            content: "some words ".repeat(200),
+        };
+        assert!(jinja.render(&vec![message; 1024], Thinking::Forced).is_ok());
+    }
+
+    #[test]
+    fn python_methods_and_the_usual_variables_are_there() {
+        let source = "{{ bos_token }}{{ messages[0]['content'].strip().upper() }}{{ messages[0].role }}\
+                      {% if add_generation_prompt and enable_thinking and tools is not defined and strftime_now is not defined %}\
+                      {{ eos_token }}{% endif %}";
+        assert_eq!(render(source, " a ").unwrap(), "<b>Auser<e>");
     }
 }

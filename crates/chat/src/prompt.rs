@@ -95,10 +95,7 @@ pub(crate) fn history(messages: &[Message], drop_thoughts: bool) -> Vec<Message>
             content: system.join("\n\n"),
         });
     }
-    for message in messages
-        .iter()
-        .filter(|message| message.role != Role::System)
-    {
+    for message in messages.iter().filter(|message| message.role != Role::System) {
         let thinker = drop_thoughts && message.role == Role::Assistant;
         let content = if thinker {
             without_thought(&message.content)

@@ -26,18 +26,13 @@ pub(crate) struct Shield {
 
 impl Shield {
     /// Prepares the swap for the texts of all special tokens.
-    pub(crate) fn new<'t>(
-        special_texts: impl Iterator<Item = &'t str>,
-    ) -> Result<Shield, ChatError> {
+    pub(crate) fn new<'t>(special_texts: impl Iterator<Item = &'t str>) -> Result<Shield, ChatError> {
         let mut firsts = BTreeSet::new();
         let mut keeps_edges = true;
         for text in special_texts {
             firsts.extend(text.chars().next());
             keeps_edges &= text.trim().len() == text.len();
-            if text
-                .chars()
-                .any(|letter| u32::from(letter) >= u32::from(BORDER))
-            {
+            if text.chars().any(|letter| u32::from(letter) >= u32::from(BORDER)) {
                 return Err(ChatError::BadVocabulary(
                     "a special token has a character of private-use plane 16".into(),
                 ));
@@ -50,10 +45,7 @@ impl Shield {
                 firsts.len()
             )));
         }
-        Ok(Shield {
-            firsts,
-            keeps_edges,
-        })
+        Ok(Shield { firsts, keeps_edges })
     }
 
     /// `text` as a template may see it.
@@ -83,11 +75,7 @@ impl Shield {
                 .and_then(|index| self.stand_in(index));
             if let Some(stand_in) = stand_in {
                 out.push(stand_in);
-            } else if let Some(moved) = self
-                .is_private(letter)
-                .then(|| shifted(letter, MOVED_BY))
-                .flatten()
-            {
+            } else if let Some(moved) = self.is_private(letter).then(|| shifted(letter, MOVED_BY)).flatten() {
                 out.extend([ESCAPE, moved]);
             } else {
                 out.push(letter);
@@ -102,11 +90,11 @@ impl Shield {
         while let Some(letter) = letters.next() {
             match letter {
                 BORDER => {}
-                ESCAPE => out.extend(letters.next().and_then(|moved| {
-                    u32::from(moved)
-                        .checked_sub(MOVED_BY)
-                        .and_then(char::from_u32)
-                })),
+                ESCAPE => out.extend(
+                    letters
+                        .next()
+                        .and_then(|moved| u32::from(moved).checked_sub(MOVED_BY).and_then(char::from_u32)),
+                ),
                 _ => out.push(self.original(letter)),
             }
         }

@@ -144,11 +144,7 @@ mod tests {
     fn a_token_is_found_by_its_whole_text_only() {
         let specials = specials(&["<a", "<a>"]);
         assert_eq!(
-            (
-                specials.find("<a>"),
-                specials.find("<a"),
-                specials.find("<")
-            ),
+            (specials.find("<a>"), specials.find("<a"), specials.find("<")),
             (Some(1), Some(0), None)
         );
         assert_eq!(specials.find("<a>b"), None);

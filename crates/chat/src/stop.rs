@@ -14,11 +14,7 @@ pub(crate) struct StopScanner {
 impl StopScanner {
     /// Looks for any of `stops`; an empty one never matches.
     pub(crate) fn new(stops: &[String]) -> StopScanner {
-        let stops = stops
-            .iter()
-            .filter(|stop| !stop.is_empty())
-            .cloned()
-            .collect();
+        let stops = stops.iter().filter(|stop| !stop.is_empty()).cloned().collect();
         StopScanner {
             stops,
             held: String::new(),
@@ -35,10 +31,7 @@ impl StopScanner {
         }
         for (at, letter) in text.char_indices() {
             self.held.push(letter);
-            let ending = self
-                .stops
-                .iter()
-                .filter(|stop| self.held.ends_with(stop.as_str()));
+            let ending = self.stops.iter().filter(|stop| self.held.ends_with(stop.as_str()));
             if let Some(stop_bytes) = ending.map(String::len).max() {
                 self.held.truncate(self.held.len() - stop_bytes);
                 self.release(out);
@@ -51,11 +44,7 @@ impl StopScanner {
 
     /// Moves everything before the longest live beginning of a stop string onto `out`.
     fn hold_less(&mut self, out: &mut String) {
-        let live = |start: &usize| {
-            self.stops
-                .iter()
-                .any(|stop| stop.starts_with(&self.held[*start..]))
-        };
+        let live = |start: &usize| self.stops.iter().any(|stop| stop.starts_with(&self.held[*start..]));
         let start = self
             .held
             .char_indices()

@@ -17,7 +17,7 @@ pub struct ChatTemplate {
 enum Source {
     DeepSeek(DeepSeek),
     File {
-        jinja: Jinja,
+        jinja: Box<Jinja>,
         shield: Shield,
         think: Think,
     },
@@ -44,10 +44,7 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// `NoTemplate` or `BadTemplate`; `TemplateRefused` or `TemplateFailed` if the trial fails.
-    pub fn for_model(
-        jinja: Option<&str>,
-        tokenizer: &Tokenizer,
-    ) -> Result<ChatTemplate, ChatError> {
+    pub fn for_model(jinja: Option<&str>, tokenizer: &Tokenizer) -> Result<ChatTemplate, ChatError> {
         let tokenizer = tokenizer.clone();
         if let Some(deepseek) = DeepSeek::of(&tokenizer) {
             return Ok(ChatTemplate {
@@ -57,11 +54,11 @@ impl ChatTemplate {
         }
         let text = |id: u32| String::from_utf8_lossy(tokenizer.token_bytes(id)).into_owned();
         let bos = tokenizer.bos().map(text).unwrap_or_default();
-        let jinja = Jinja::new(
+        let jinja = Box::new(Jinja::new(
             jinja.ok_or(ChatError::NoTemplate)?,
             bos,
             text(tokenizer.eos()),
-        )?;
+        )?);
         let shield = Shield::new(tokenizer.special_texts())?;
         let trial = jinja.render(
             &[Message {
@@ -77,11 +74,7 @@ impl ChatTemplate {
         };
         Ok(ChatTemplate {
             tokenizer,
-            source: Source::File {
-                jinja,
-                shield,
-                think,
-            },
+            source: Source::File { jinja, shield, think },
         })
     }
 
@@ -98,11 +91,7 @@ impl ChatTemplate {
             Source::DeepSeek(deepseek) => {
                 return Ok(deepseek.render(&turns, thinking, self.tokenizer.specials()));
             }
-            Source::File {
-                jinja,
-                shield,
-                think,
-            } => (jinja, shield, think),
+            Source::File { jinja, shield, think } => (jinja, shield, think),
         };
         for turn in &mut turns {
             turn.content = shield.protect(&turn.content);
@@ -154,20 +143,14 @@ impl ChatTemplate {
 fn drop_opened_thought(prompt: &mut Prompt, think: ThinkTokens) {
     let kept = match prompt.parts() {
         [kept @ .., Part::Special(open)] if *open == think.open => kept.len(),
-        [kept @ .., Part::Special(open), Part::Text(space)]
-            if *open == think.open && is_blank(space) =>
-        {
-            kept.len()
-        }
+        [kept @ .., Part::Special(open), Part::Text(space)] if *open == think.open && is_blank(space) => kept.len(),
         [
             kept @ ..,
             Part::Special(open),
             Part::Text(inner),
             Part::Special(close),
             Part::Text(space),
-        ] if (*open, *close) == (think.open, think.close) && is_blank(inner) && is_blank(space) => {
-            kept.len()
-        }
+        ] if (*open, *close) == (think.open, think.close) && is_blank(inner) && is_blank(space) => kept.len(),
         _ => return,
     };
     while prompt.parts().len() > kept {
@@ -198,4 +181,276 @@ fn open_worded_thought(prompt: &mut Prompt, thinking: Thinking) {
         Thinking::Forced => "\n",
         Thinking::Skipped => EMPTY_AFTER_OPEN,
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{DEEPSEEK_SPECIALS, chatml, deepseek, llama, special};
+    use proptest::prelude::*;
+
+    /// ChatML, as Qwen's files have it in essence.
+    const CHATML: &str = "{%- for message in messages %}
+        {{- '<|im_start|>' + message.role + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}
+    {%- endfor %}
+    {%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}
+        {%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\\n\\n</think>\\n\\n' }}{% endif %}
+    {%- endif %}";
+
+    /// Llama 3's: headers, trimmed contents, BOS in the template.
+    const LLAMA: &str = "{{- bos_token }}
+    {%- if tools is defined and tools is not none %}{{ raise_exception('no tools here') }}{% endif %}
+    {%- for message in messages %}
+        {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] | trim + '<|eot_id|>' }}
+    {%- endfor %}
+    {%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{%- endif %}";
+
+    fn say(role: Role, content: &str) -> Message {
+        Message {
+            role,
+            content: content.into(),
+        }
+    }
+
+    /// The prompt's tokens as text, special tokens between guillemets.
+    fn render(tokenizer: &Tokenizer, jinja: Option<&str>, messages: &[Message], thinking: Thinking) -> String {
+        let template = ChatTemplate::for_model(jinja, tokenizer).unwrap();
+        let ids = tokenizer
+            .encode_prompt(&template.render(messages, thinking).unwrap())
+            .unwrap();
+        let special_ids: Vec<u32> = tokenizer
+            .special_texts()
+            .filter_map(|text| tokenizer.specials().find(text))
+            .collect();
+        let mut shown = String::new();
+        for run in ids.chunk_by(|left, right| ![left, right].iter().any(|id| special_ids.contains(id))) {
+            let text = tokenizer.decode(run).unwrap();
+            shown += &if special_ids.contains(&run[0]) {
+                format!("«{text}»")
+            } else {
+                text
+            };
+        }
+        shown
+    }
+
+    #[test]
+    fn deepseek_turns_are_written_as_the_family_was_trained() {
+        let messages = [
+            say(Role::User, "hello"),
+            say(Role::Assistant, "<think>\nwell\n</think>\n\nhi"),
+            say(Role::System, "be kind"),
+            say(Role::User, "and?"),
+            say(Role::System, "be brief"),
+        ];
+        let expected = "«<｜begin▁of▁sentence｜>»be kind\n\nbe brief«<｜User｜>»hello«<｜Assistant｜>»\n\nhi\
+                        «<｜end▁of▁sentence｜>»«<｜User｜>»and?«<｜Assistant｜>»«<think>»";
+        let tokenizer = deepseek();
+        assert_eq!(
+            render(&tokenizer, None, &messages, Thinking::Forced),
+            format!("{expected}\n")
+        );
+        assert_eq!(
+            render(&tokenizer, None, &messages, Thinking::Skipped),
+            format!("{expected}\n\n«</think>»\n\n")
+        );
+    }
+
+    #[test]
+    fn deepseek_tool_outputs_are_tagged_and_the_reply_still_thinks() {
+        let messages = [say(Role::User, "u"), say(Role::Tool, "1"), say(Role::Tool, "2")];
+        let asked = "«<｜begin▁of▁sentence｜>»«<｜User｜>»u<｜tool▁outputs▁begin｜><｜tool▁output▁begin｜>1<｜tool▁output▁end｜>\
+                     \n<｜tool▁output▁begin｜>2<｜tool▁output▁end｜><｜tool▁outputs▁end｜>";
+        let tokenizer = deepseek();
+        let found = render(&tokenizer, None, &messages, Thinking::Forced);
+        assert_eq!(found, format!("{asked}«<｜Assistant｜>»«<think>»\n"));
+        let messages = [&messages[..], &[say(Role::Assistant, "a")]].concat();
+        let found = render(&tokenizer, None, &messages, Thinking::Forced);
+        assert_eq!(
+            found,
+            format!("{asked}a«<｜end▁of▁sentence｜>»«<｜Assistant｜>»«<think>»\n")
+        );
+    }
+
+    #[test]
+    fn the_old_template_in_a_deepseek_file_is_not_asked() {
+        let tokenizer = deepseek();
+        let template = ChatTemplate::for_model(Some("{{ raise_exception('old') }}"), &tokenizer).unwrap();
+        assert_eq!(template.name(), "deepseek-r1 (built in)");
+        assert!(template.starts_in_thought(Thinking::Forced) && !template.starts_in_thought(Thinking::Skipped));
+    }
+
+    #[test]
+    fn chatml_without_think_tags_is_left_as_it_is() {
+        let tokenizer = chatml(false);
+        let messages = [
+            say(Role::System, "s"),
+            say(Role::User, "u "),
+            say(Role::Assistant, "a</think>b"),
+        ];
+        let found = render(&tokenizer, Some(CHATML), &messages, Thinking::Forced);
+        assert_eq!(
+            found,
+            "«<|im_start|>»system\ns«<|im_end|>»\n«<|im_start|>»user\nu «<|im_end|>»\n\
+             «<|im_start|>»assistant\na</think>b«<|im_end|>»\n«<|im_start|>»assistant\n"
+        );
+        let template = ChatTemplate::for_model(Some(CHATML), &tokenizer).unwrap();
+        assert_eq!(
+            (template.name(), template.starts_in_thought(Thinking::Forced)),
+            ("from the model file", false)
+        );
+    }
+
+    #[test]
+    fn a_template_that_leaves_thinking_open_is_made_to_think() {
+        let tokenizer = chatml(true);
+        let asked = "«<|im_start|>»user\nu«<|im_end|>»\n«<|im_start|>»assistant\n";
+        for ending in ["", "{{ '<think>' }}", "{{ '<think>\\n' }}"] {
+            let jinja = format!("{CHATML}{ending}");
+            let found = render(&tokenizer, Some(&jinja), &[say(Role::User, "u")], Thinking::Forced);
+            assert_eq!(found, format!("{asked}«<think>»\n"), "template ends in {ending:?}");
+        }
+        for ending in ["", "{{ '<think>\\n' }}"] {
+            let jinja = format!("{}{ending}", CHATML.replace("enable_thinking is false", "false"));
+            let found = render(&tokenizer, Some(&jinja), &[say(Role::User, "u")], Thinking::Skipped);
+            assert_eq!(
+                found,
+                format!("{asked}«<think>»\n\n«</think>»\n\n"),
+                "template ends in {ending:?}"
+            );
+        }
+        let found = render(&tokenizer, Some(CHATML), &[say(Role::User, "u")], Thinking::Skipped);
+        assert_eq!(found, format!("{asked}«<think>»\n\n«</think>»\n\n"));
+    }
+
+    #[test]
+    fn a_thought_marked_by_words_is_opened_once() {
+        let tokenizer = chatml(false);
+        let jinja = format!("{CHATML}{{{{ '<think>\\n' }}}}");
+        let asked = "«<|im_start|>»user\nu«<|im_end|>»\n«<|im_start|>»assistant\n";
+        let messages = [say(Role::User, "u")];
+        let jinja = jinja.replace("enable_thinking is false", "false");
+        assert_eq!(
+            render(&tokenizer, Some(&jinja), &messages, Thinking::Forced),
+            format!("{asked}<think>\n")
+        );
+        let found = render(&tokenizer, Some(&jinja), &messages, Thinking::Skipped);
+        assert_eq!(found, format!("{asked}<think>\n\n</think>\n\n"));
+        assert!(
+            ChatTemplate::for_model(Some(&jinja), &tokenizer)
+                .unwrap()
+                .starts_in_thought(Thinking::Forced)
+        );
+    }
+
+    #[test]
+    fn llama_contents_are_trimmed_and_bos_comes_once() {
+        let found = render(&llama(), Some(LLAMA), &[say(Role::User, " hi \n")], Thinking::Forced);
+        assert_eq!(
+            found,
+            "«<|begin_of_text|>»«<|start_header_id|>»user«<|end_header_id|>»\n\nhi«<|eot_id|>»\
+             «<|start_header_id|>»assistant«<|end_header_id|>»\n\n"
+        );
+    }
+
+    #[test]
+    fn without_any_template_the_error_says_what_to_do() {
+        let error = ChatTemplate::for_model(None, &llama()).err().unwrap();
+        assert_eq!(error, ChatError::NoTemplate);
+        assert!(error.to_string().contains("/v1/completions"));
+    }
+
+    #[test]
+    fn a_refusal_by_the_template_reaches_the_client_as_it_is() {
+        let jinja = "{% if messages|length > 1 %}{{ raise_exception('one at a time') }}{% endif %}x";
+        let template = ChatTemplate::for_model(Some(jinja), &llama()).unwrap();
+        let error = template
+            .render(&[say(Role::User, "a"), say(Role::User, "b")], Thinking::Forced)
+            .unwrap_err();
+        assert_eq!(error, ChatError::TemplateRefused("one at a time".into()));
+    }
+
+    /// The prompt for `content` has the special tokens of the prompt for a harmless text, and the content as text.
+    fn cannot_inject(tokenizer: &Tokenizer, jinja: Option<&str>, role: Role, content: &str) {
+        let template = ChatTemplate::for_model(jinja, tokenizer).unwrap();
+        let prompt = |content: &str| template.render(&[say(role, content)], Thinking::Forced).unwrap();
+        let specials = |prompt: &Prompt| -> Vec<u32> {
+            let id = |part: &Part| {
+                if let Part::Special(id) = part { Some(*id) } else { None }
+            };
+            prompt.parts().iter().filter_map(id).collect()
+        };
+        let injected = prompt(content);
+        assert_eq!(specials(&injected), specials(&prompt("x")), "by {content:?}");
+        let written = |part: &Part| matches!(part, Part::Text(text) if text.contains(content.trim()));
+        assert!(
+            content.trim().is_empty() || injected.parts().iter().any(written),
+            "{content:?} is gone"
+        );
+        let ids = tokenizer.encode_prompt(&injected).unwrap();
+        for id in tokenizer
+            .special_texts()
+            .filter_map(|text| tokenizer.specials().find(text))
+        {
+            let expected = specials(&injected).iter().filter(|found| **found == id).count();
+            assert_eq!(
+                ids.iter().filter(|found| **found == id).count(),
+                expected,
+                "token {id} by {content:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_special_token_can_be_written_by_a_user() {
+        for (text, _) in DEEPSEEK_SPECIALS {
+            for content in [
+                text.to_owned(),
+                format!("a{text}{text} b\n"),
+                format!("{}\u{100000}{text}", &text[..1]),
+            ] {
+                for role in [Role::System, Role::User, Role::Tool] {
+                    cannot_inject(&deepseek(), None, role, &content);
+                }
+            }
+        }
+        for (tokenizer, jinja) in [(chatml(true), CHATML), (chatml(false), CHATML), (llama(), LLAMA)] {
+            for text in tokenizer.special_texts() {
+                for content in [
+                    text.to_owned(),
+                    format!("a{text}\u{100001}{text} b"),
+                    text[1..].to_owned(),
+                ] {
+                    cannot_inject(&tokenizer, Some(jinja), Role::User, &content);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_special_token_cannot_be_finished_by_a_user() {
+        let jinja = "{% for message in messages %}{{ '<|im_' + message.content }}{% endfor %}";
+        cannot_inject(&chatml(false), Some(jinja), Role::User, "end|>");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_at_all_can_inject(
+            content in "(<\\||\\|>|im_start|im_end|<think>|</think>|[ \n<|>\u{100000}-\u{100004}\u{108000}-\u{108003}]){0,12}",
+        ) {
+            cannot_inject(&chatml(true), Some(CHATML), Role::User, &content);
+            cannot_inject(&deepseek(), None, Role::User, &content);
+        }
+    }
+
+    #[test]
+    fn the_prompt_ends_in_the_tokens_of_the_open_thought() {
+        let tokenizer = deepseek();
+        let template = ChatTemplate::for_model(None, &tokenizer).unwrap();
+        let prompt = template.render(&[say(Role::User, "u")], Thinking::Forced).unwrap();
+        let ids = tokenizer.encode_prompt(&prompt).unwrap();
+        let end = [special(&tokenizer, "<｜Assistant｜>"), special(&tokenizer, "<think>")];
+        assert_eq!(ids[ids.len() - 3..ids.len() - 1], end);
+        assert_eq!(ids.last(), tokenizer.encode("\n").unwrap().last());
+    }
 }

@@ -58,9 +58,7 @@ impl Tokenizer {
         let ordinary = ordinary_tokens(&vocabulary.tokens, &tokens)?;
         for byte in 0..=u8::MAX {
             if !ordinary.contains_key(alphabet.letter(byte).encode_utf8(&mut [0; 4]) as &str) {
-                return Err(ChatError::BadVocabulary(format!(
-                    "byte 0x{byte:02x} has no token"
-                )));
+                return Err(ChatError::BadVocabulary(format!("byte 0x{byte:02x} has no token")));
             }
         }
         let merges = merges(&vocabulary.merges, &ordinary)?;
@@ -97,9 +95,7 @@ impl Tokenizer {
             end_tokens,
             add_bos,
         };
-        Ok(Tokenizer {
-            inner: Arc::new(inner),
-        })
+        Ok(Tokenizer { inner: Arc::new(inner) })
     }
 
     /// Encodes text as text: whatever it contains, only ordinary tokens come out, and their bytes are the text's.
@@ -117,12 +113,7 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::encode`].
     pub fn encode_with_bos(&self, text: &str) -> Result<Vec<u32>, ChatError> {
-        let mut ids: Vec<u32> = self
-            .inner
-            .bos
-            .filter(|_| self.inner.add_bos)
-            .into_iter()
-            .collect();
+        let mut ids: Vec<u32> = self.inner.bos.filter(|_| self.inner.add_bos).into_iter().collect();
         self.encode_onto(text, &mut ids)?;
         Ok(ids)
     }
@@ -238,8 +229,7 @@ impl Tokenizer {
     }
 
     pub(crate) fn is_control(&self, id: u32) -> bool {
-        self.token(id)
-            .is_some_and(|token| token.kind == Kind::Control)
+        self.token(id).is_some_and(|token| token.kind == Kind::Control)
     }
 
     fn token(&self, id: u32) -> Option<&Token> {
@@ -248,10 +238,7 @@ impl Tokenizer {
 }
 
 /// The ordinary tokens by text: what merges may make. Special tokens are left out, so that no text can reach them.
-fn ordinary_tokens<'t>(
-    texts: &'t [String],
-    tokens: &[Token],
-) -> Result<HashMap<&'t str, u32>, ChatError> {
+fn ordinary_tokens<'t>(texts: &'t [String], tokens: &[Token]) -> Result<HashMap<&'t str, u32>, ChatError> {
     let mut ordinary = HashMap::with_capacity(texts.len());
     for ((text, token), id) in texts.iter().zip(tokens).zip(0..) {
         if token.kind != Kind::Ordinary {
@@ -267,10 +254,7 @@ fn ordinary_tokens<'t>(
 }
 
 /// Splits and checks the merges. Of a merge that is listed twice the first counts.
-fn merges(
-    lines: &[String],
-    ordinary: &HashMap<&str, u32>,
-) -> Result<Vec<(String, String)>, ChatError> {
+fn merges(lines: &[String], ordinary: &HashMap<&str, u32>) -> Result<Vec<(String, String)>, ChatError> {
     let mut seen = HashSet::with_capacity(lines.len());
     let mut merges = Vec::with_capacity(lines.len());
     let mut joined = String::new();
@@ -295,4 +279,161 @@ fn merges(
         }
     }
     Ok(merges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{DEEPSEEK_SPECIALS, chatml, deepseek, deepseek_vocabulary, llama, special};
+    use proptest::prelude::*;
+
+    fn texts(tokenizer: &Tokenizer, text: &str) -> Vec<String> {
+        let ids = tokenizer.encode(text).unwrap();
+        ids.iter().map(|id| tokenizer.decode(&[*id]).unwrap()).collect()
+    }
+
+    #[test]
+    fn merges_are_applied_in_order_of_rank_within_words() {
+        assert_eq!(
+            texts(&deepseek(), "hello hello  hell"),
+            ["hello", " hello", " ", " ", "hell"]
+        );
+        assert_eq!(texts(&deepseek(), "123"), ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn llama_takes_a_whole_word_that_is_a_token_before_any_merge() {
+        let mut vocabulary = deepseek_vocabulary();
+        vocabulary.merges.retain(|merge| merge != "hell o");
+        let tokenizer = Tokenizer::new(vocabulary.clone()).unwrap();
+        assert_eq!(texts(&tokenizer, "hello"), ["hell", "o"]);
+        vocabulary.pre = "llama-bpe".into();
+        let tokenizer = Tokenizer::new(vocabulary).unwrap();
+        assert_eq!(texts(&tokenizer, "hello 123"), ["hello", " ", "12", "3"]);
+    }
+
+    proptest! {
+        #[test]
+        fn text_survives_the_way_there_and_back(text in ".{0,40}|[ \n\ta-z中<>|｜]{0,60}") {
+            for tokenizer in [deepseek(), llama()] {
+                prop_assert_eq!(tokenizer.decode(&tokenizer.encode(&text).unwrap()).unwrap(), text.clone());
+            }
+        }
+
+        #[test]
+        fn text_never_gives_a_special_token(
+            parts in prop::collection::vec(prop::sample::select(vec![
+                "<think>", "</think>", "<｜User｜>", "<｜Assistant｜>", "<tool_call>", "<", "｜", "x", " ", "[PAD0]",
+                "<｜end▁of▁sentence｜>", "<|fim_prefix|>",
+            ]), 0..8),
+        ) {
+            let tokenizer = deepseek();
+            let text = parts.concat();
+            let ids = tokenizer.encode(&text).unwrap();
+            prop_assert!(ids.iter().all(|id| tokenizer.token(*id).unwrap().kind == Kind::Ordinary));
+            prop_assert_eq!(tokenizer.decode(&ids).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn even_a_whole_word_that_spells_a_special_token_is_text() {
+        let mut vocabulary = deepseek_vocabulary();
+        vocabulary.pre = "llama-bpe".into();
+        vocabulary.tokens.push("secret".into());
+        vocabulary.types.push(3);
+        let tokenizer = Tokenizer::new(vocabulary).unwrap();
+        assert_eq!(tokenizer.encode("secret").unwrap().len(), 6);
+    }
+
+    #[test]
+    fn plain_text_gets_one_bos_where_the_model_wants_one() {
+        let bos = special(&deepseek(), "<｜begin▁of▁sentence｜>");
+        assert_eq!(deepseek().encode_with_bos("h").unwrap(), [bos, u32::from(b'h')]);
+        assert_eq!(chatml(false).encode_with_bos("h").unwrap(), [u32::from(b'h')]);
+    }
+
+    #[test]
+    fn a_prompt_has_one_bos_whoever_wrote_it() {
+        let tokenizer = deepseek();
+        let bos = special(&tokenizer, "<｜begin▁of▁sentence｜>");
+        for written in 0..3 {
+            let mut prompt = Prompt::default();
+            (0..written).for_each(|_| prompt.push_special(bos));
+            prompt.push_text("h");
+            assert_eq!(tokenizer.encode_prompt(&prompt).unwrap(), [bos, u32::from(b'h')]);
+        }
+    }
+
+    #[test]
+    fn words_span_neighbouring_texts_of_a_prompt() {
+        let mut prompt = Prompt::default();
+        prompt.push_text("hel");
+        prompt.push_text("lo");
+        let tokenizer = chatml(false);
+        assert_eq!(
+            tokenizer.encode_prompt(&prompt).unwrap(),
+            tokenizer.encode("hello").unwrap()
+        );
+    }
+
+    #[test]
+    fn decoding_shows_special_tokens_and_refuses_unknown_ones() {
+        let tokenizer = deepseek();
+        assert_eq!(
+            tokenizer.decode(&[special(&tokenizer, "<think>"), 0xE4]).unwrap(),
+            "<think>\u{FFFD}"
+        );
+        let size = tokenizer.vocabulary_size();
+        let id = u32::try_from(size).unwrap();
+        assert_eq!(tokenizer.decode(&[id]), Err(ChatError::UnknownToken { id, size }));
+        assert_eq!(tokenizer.token_bytes(id), b"");
+        assert_eq!(tokenizer.token_bytes(0xE4), b"\xE4");
+    }
+
+    fn refused(change: impl Fn(&mut Vocabulary)) -> String {
+        let mut vocabulary = deepseek_vocabulary();
+        change(&mut vocabulary);
+        Tokenizer::new(vocabulary).err().expect("refused").to_string()
+    }
+
+    #[test]
+    fn a_broken_vocabulary_is_refused_with_its_fault() {
+        let check = |change: &dyn Fn(&mut Vocabulary), expected: &str| {
+            let message = refused(change);
+            assert!(message.contains(expected), "{message:?} should say {expected:?}");
+        };
+        check(&|v| v.model = "llama".into(), "`llama`, only `gpt2`");
+        check(
+            &|v| v.pre = "tekken".into(),
+            "`tekken`, known are deepseek-r1-qwen, qwen2, llama-bpe",
+        );
+        check(&|v| v.types.truncate(5), "but 5 token types");
+        check(&|v| v.types[0x0A] = 3, "byte 0x0a has no token");
+        check(&|v| v.tokens[256] = "A".into(), "tokens 65 and 256 have the same text");
+        check(&|v| v.merges.push("nospace".into()), "merge 8 is not two texts");
+        check(&|v| v.merges.push("h hello".into()), "merge 8 is of or into");
+        check(&|v| v.eos = 9999, "token 9999 does not exist");
+        check(&|v| v.bos = Some(9999), "token 9999 does not exist");
+        check(&|v| v.end_tokens = vec![9999], "token 9999 does not exist");
+    }
+
+    #[test]
+    fn a_merge_into_a_special_token_is_refused() {
+        let message = refused(|vocabulary| vocabulary.types[260] = 3);
+        assert!(message.contains("no ordinary token"), "{message}");
+    }
+
+    #[test]
+    fn thinking_needs_both_tags() {
+        assert!(deepseek().has_thinking() && chatml(true).has_thinking() && !chatml(false).has_thinking());
+        let mut vocabulary = deepseek_vocabulary();
+        let open = 256
+            + 8
+            + DEEPSEEK_SPECIALS
+                .iter()
+                .position(|(text, _)| *text == "<think>")
+                .unwrap();
+        vocabulary.tokens[open] = "<thin>".into();
+        assert!(!Tokenizer::new(vocabulary).unwrap().has_thinking());
+    }
 }

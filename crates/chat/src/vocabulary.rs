@@ -88,12 +88,7 @@ pub(crate) fn decode_tokens(vocabulary: &Vocabulary) -> Result<Vec<Token>, ChatE
             kind: Kind::Unused,
         },
     };
-    Ok(vocabulary
-        .tokens
-        .iter()
-        .zip(&vocabulary.types)
-        .map(decode)
-        .collect())
+    Ok(vocabulary.tokens.iter().zip(&vocabulary.types).map(decode).collect())
 }
 
 /// GPT-2's way to write any byte as a printable character.
@@ -134,10 +129,7 @@ impl ByteAlphabet {
 
     /// Reads letters back; a text with a character outside the alphabet was never encoded and stands for itself.
     fn decode(&self, text: &str) -> Box<[u8]> {
-        let bytes: Option<Box<[u8]>> = text
-            .chars()
-            .map(|letter| self.bytes.get(&letter).copied())
-            .collect();
+        let bytes: Option<Box<[u8]>> = text.chars().map(|letter| self.bytes.get(&letter).copied()).collect();
         bytes.unwrap_or_else(|| text.as_bytes().into())
     }
 }
@@ -151,11 +143,7 @@ mod tests {
         let alphabet = ByteAlphabet::new();
         assert_eq!(alphabet.bytes.len(), 256);
         assert_eq!(
-            (
-                alphabet.letter(b' '),
-                alphabet.letter(b'\n'),
-                alphabet.letter(b'a')
-            ),
+            (alphabet.letter(b' '), alphabet.letter(b'\n'), alphabet.letter(b'a')),
             ('Ġ', 'Ċ', 'a')
         );
         let mut letters = String::new();

@@ -55,19 +55,14 @@ impl Words {
     /// Finds the splitter by its name in the file (`tokenizer.ggml.pre`).
     pub(crate) fn named(name: &str) -> Result<Words, ChatError> {
         let Some(style) = STYLES.iter().find(|style| style.names.contains(&name)) else {
-            let known: Vec<&str> = STYLES
-                .iter()
-                .flat_map(|style| style.names)
-                .copied()
-                .collect();
+            let known: Vec<&str> = STYLES.iter().flat_map(|style| style.names).copied().collect();
             let found = name.chars().take(64).collect();
             return Err(ChatError::UnknownPreTokenizer {
                 found,
                 known: known.join(", "),
             });
         };
-        let pattern = SysRegex::new(style.pattern)
-            .map_err(|error| ChatError::BadVocabulary(error.to_string()))?;
+        let pattern = SysRegex::new(style.pattern).map_err(|error| ChatError::BadVocabulary(error.to_string()))?;
         Ok(Words {
             pattern,
             whole_words_first: style.whole_words_first,
@@ -162,11 +157,7 @@ mod tests {
 
     #[test]
     fn qwen_splits_numbers_into_digits() {
-        check(
-            "deepseek-r1-qwen",
-            "in 2025",
-            &["in", " ", "2", "0", "2", "5"],
-        );
+        check("deepseek-r1-qwen", "in 2025", &["in", " ", "2", "0", "2", "5"]);
         check("qwen2", "in 2025", &["in", " ", "2", "0", "2", "5"]);
     }
 
@@ -178,11 +169,7 @@ mod tests {
 
     #[test]
     fn words_keep_the_space_before_them() {
-        check(
-            "qwen2",
-            "a  b, c!\n\n d",
-            &["a", " ", " b", ",", " c", "!\n\n", " d"],
-        );
+        check("qwen2", "a  b, c!\n\n d", &["a", " ", " b", ",", " c", "!\n\n", " d"]);
     }
 
     #[test]
@@ -203,17 +190,7 @@ mod tests {
 
     #[test]
     fn words_joined_are_the_text_and_none_is_longer_than_the_limit() {
-        for letter in [
-            " ",
-            "a",
-            "\n",
-            "中",
-            "👩‍👩‍👧",
-            "!",
-            "\t\u{3000}",
-            "1",
-            "e\u{301}",
-        ] {
+        for letter in [" ", "a", "\n", "中", "👩‍👩‍👧", "!", "\t\u{3000}", "1", "e\u{301}"] {
             let text = letter.repeat(3 * WORD_BYTES_MAX / letter.len() + 7);
             for name in ["qwen2", "llama-bpe"] {
                 let words = split(name, &text);
