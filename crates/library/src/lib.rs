@@ -7,6 +7,4 @@ pub mod gguf;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use gguf::{
-    Array, Gguf, GgufError, Metadata, Problem, Quoted, TensorInfo, TensorType, Value, Vocabulary,
-};
+pub use gguf::{Array, Gguf, GgufError, Metadata, Problem, Quoted, TensorInfo, TensorType, Value, Vocabulary};

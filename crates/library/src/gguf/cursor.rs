@@ -49,20 +49,11 @@ impl<'a> Cursor<'a> {
                 left,
             });
         }
-        self.limit(
-            "bytes of header",
-            self.position.saturating_add(bytes),
-            HEADER_BYTES_MAX,
-        )
+        self.limit("bytes of header", self.position.saturating_add(bytes), HEADER_BYTES_MAX)
     }
 
     /// Refuses more than `allowed` of something.
-    pub(super) fn limit(
-        &self,
-        what: &'static str,
-        found: u64,
-        allowed: u64,
-    ) -> Result<(), Problem> {
+    pub(super) fn limit(&self, what: &'static str, found: u64, allowed: u64) -> Result<(), Problem> {
         if found > allowed {
             return Err(Problem::Limit {
                 what,
@@ -90,12 +81,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A length of 8 bytes and as many bytes of UTF-8, at most `allowed`; `too_long` names the limit.
-    pub(super) fn text(
-        &mut self,
-        what: &'static str,
-        too_long: &'static str,
-        allowed: u64,
-    ) -> Result<String, Problem> {
+    pub(super) fn text(&mut self, what: &'static str, too_long: &'static str, allowed: u64) -> Result<String, Problem> {
         let length = self.u64(what)?;
         self.limit(too_long, length, allowed)?;
         self.require(what, length)?;
@@ -107,12 +93,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A text that names something, hence not empty.
-    pub(super) fn name(
-        &mut self,
-        what: &'static str,
-        too_long: &'static str,
-        allowed: u64,
-    ) -> Result<String, Problem> {
+    pub(super) fn name(&mut self, what: &'static str, too_long: &'static str, allowed: u64) -> Result<String, Problem> {
         let position = self.position;
         let name = self.text(what, too_long, allowed)?;
         if name.is_empty() {
@@ -139,8 +120,7 @@ impl<'a> Cursor<'a> {
         let mut start = usize::try_from(self.position - self.window_start).unwrap_or(usize::MAX);
         if start.saturating_add(wanted) > self.window.len() {
             let bytes = WINDOW_BYTES.min(self.left());
-            self.window
-                .resize(usize::try_from(bytes).unwrap_or(usize::MAX), 0);
+            self.window.resize(usize::try_from(bytes).unwrap_or(usize::MAX), 0);
             self.source.read_exact_at(&mut self.window, self.position)?;
             self.window_start = self.position;
             start = 0;

@@ -59,11 +59,7 @@ impl Quoted {
             kept = index;
         }
         let end = Quoted::new(path.get(kept..).unwrap_or_default());
-        if kept == 0 {
-            end
-        } else {
-            Quoted(format!("…{end}"))
-        }
+        if kept == 0 { end } else { Quoted(format!("…{end}")) }
     }
 }
 
@@ -76,10 +72,7 @@ impl fmt::Display for Quoted {
 /// What is wrong with a GGUF file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-#[expect(
-    missing_docs,
-    reason = "the message above each field says what it holds"
-)]
+#[expect(missing_docs, reason = "the message above each field says what it holds")]
 pub enum Problem {
     /// The path does not open.
     #[error("cannot be opened: {0}")]
@@ -91,19 +84,13 @@ pub enum Problem {
     #[error("is not a GGUF file: it begins with `{magic}`, not with `GGUF`; give a .gguf file")]
     NotGguf { magic: Quoted },
     /// Written for big-endian machines.
-    #[error(
-        "is a big-endian GGUF file: only little-endian ones are read, download or convert that variant"
-    )]
+    #[error("is a big-endian GGUF file: only little-endian ones are read, download or convert that variant")]
     BigEndian,
     /// A version of the format other than 2 and 3.
-    #[error(
-        "is GGUF version {version}: versions 2 and 3 are read, convert the model again with a current llama.cpp"
-    )]
+    #[error("is GGUF version {version}: versions 2 and 3 are read, convert the model again with a current llama.cpp")]
     Version { version: u32 },
     /// One of several files that together are a model.
-    #[error(
-        "is one of {parts} parts of a model: join them into one file with `llama-gguf-split --merge`"
-    )]
+    #[error("is one of {parts} parts of a model: join them into one file with `llama-gguf-split --merge`")]
     Split { parts: u64 },
 
     /// The file ends before something it announces.
@@ -126,9 +113,7 @@ pub enum Problem {
         file_bytes: u64,
     },
     /// One of the limits of [`limits`](super::limits).
-    #[error(
-        "has {found} {what} (near byte {position}): at most {allowed} are accepted, which no known model exceeds"
-    )]
+    #[error("has {found} {what} (near byte {position}): at most {allowed} are accepted, which no known model exceeds")]
     Limit {
         what: &'static str,
         found: u64,
@@ -136,9 +121,7 @@ pub enum Problem {
         position: u64,
     },
     /// The disk failed, or the file became shorter after it was opened.
-    #[error(
-        "could not be read at byte {position}: {source}; check the disk and that nothing writes to the file"
-    )]
+    #[error("could not be read at byte {position}: {source}; check the disk and that nothing writes to the file")]
     Read {
         position: u64,
         #[source]
@@ -159,28 +142,20 @@ pub enum Problem {
     )]
     ValueType { key: Quoted, code: u32 },
     /// An array of arrays.
-    #[error(
-        "metadata `{key}` is an array of arrays: arrays of plain values are read, convert the model again"
-    )]
+    #[error("metadata `{key}` is an array of arrays: arrays of plain values are read, convert the model again")]
     NestedArray { key: Quoted },
     /// A boolean that is neither.
-    #[error(
-        "metadata `{key}` has a boolean of value {byte}: 0 and 1 are allowed, the file is damaged"
-    )]
+    #[error("metadata `{key}` has a boolean of value {byte}: 0 and 1 are allowed, the file is damaged")]
     Boolean { key: Quoted, byte: u8 },
     /// The same key twice: readers would disagree about the value.
     #[error("has metadata `{key}` twice: each key may appear once, convert the model again")]
     DuplicateKey { key: Quoted },
     /// `general.alignment` is unusable.
-    #[error(
-        "has `general.alignment` {found}: a power of two from {ALIGNMENT_MIN} to {ALIGNMENT_MAX} is allowed"
-    )]
+    #[error("has `general.alignment` {found}: a power of two from {ALIGNMENT_MIN} to {ALIGNMENT_MAX} is allowed")]
     Alignment { found: u64 },
 
     /// A required key is not there.
-    #[error(
-        "lacks metadata `{key}`: the model cannot be run without it, use a complete conversion of the model"
-    )]
+    #[error("lacks metadata `{key}`: the model cannot be run without it, use a complete conversion of the model")]
     MissingKey { key: Quoted },
     /// A key has another type than its meaning needs.
     #[error("metadata `{key}` is {found}, {wanted} is needed: use another conversion of the model")]
@@ -239,14 +214,10 @@ pub enum Problem {
         file_bytes: u64,
     },
     /// Two tensors share bytes.
-    #[error(
-        "tensors `{first}` and `{second}` overlap: the file is damaged or forged, get another copy"
-    )]
+    #[error("tensors `{first}` and `{second}` overlap: the file is damaged or forged, get another copy")]
     Overlap { first: Quoted, second: Quoted },
     /// A request for bytes that the tensor does not have: a mistake of the caller.
-    #[error(
-        "tensor `{tensor}` has {tensor_bytes} bytes: {bytes} bytes from {offset} on are not in it"
-    )]
+    #[error("tensor `{tensor}` has {tensor_bytes} bytes: {bytes} bytes from {offset} on are not in it")]
     OutsideTensor {
         tensor: Quoted,
         offset: u64,
@@ -258,9 +229,7 @@ pub enum Problem {
     #[error("has an empty `tokenizer.ggml.tokens`: at least one token is needed")]
     NoTokens,
     /// Tokens and types do not pair up.
-    #[error(
-        "has {tokens} tokens and {types} token types: each token needs one type, convert the model again"
-    )]
+    #[error("has {tokens} tokens and {types} token types: each token needs one type, convert the model again")]
     TypesLength { tokens: usize, types: usize },
     /// A token type the format does not define.
     #[error("token {index} has type {found}: 1 to 6 are allowed")]
@@ -269,15 +238,9 @@ pub enum Problem {
     #[error(
         "tokens {first} and {second} are both `{token}`: each token's text must be its own, convert the model again"
     )]
-    DuplicateToken {
-        first: usize,
-        second: usize,
-        token: Quoted,
-    },
+    DuplicateToken { first: usize, second: usize, token: Quoted },
     /// The weights know another number of tokens.
-    #[error(
-        "has {tokens} tokens and {rows} rows in `{tensor}`: the two must be equal, convert the model again"
-    )]
+    #[error("has {tokens} tokens and {rows} rows in `{tensor}`: the two must be equal, convert the model again")]
     Rows {
         tensor: &'static str,
         rows: u64,

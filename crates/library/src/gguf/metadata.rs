@@ -58,16 +58,12 @@ impl Metadata {
 
     /// An integer that is not negative, or `default` where the file says nothing.
     pub fn unsigned_or(&self, key: &str, default: u64) -> Result<u64, GgufError> {
-        Ok(self
-            .optional(key, UNSIGNED, Value::as_unsigned)?
-            .unwrap_or(default))
+        Ok(self.optional(key, UNSIGNED, Value::as_unsigned)?.unwrap_or(default))
     }
 
     /// A finite float, or `default` where the file says nothing.
     pub fn float_or(&self, key: &str, default: f32) -> Result<f32, GgufError> {
-        Ok(self
-            .optional(key, FLOAT, Value::as_float)?
-            .unwrap_or(default))
+        Ok(self.optional(key, FLOAT, Value::as_float)?.unwrap_or(default))
     }
 
     /// A boolean, or `default` where the file says nothing.
@@ -91,11 +87,7 @@ impl Metadata {
     }
 
     /// Reads `entries` entries, a count the caller has checked.
-    pub(super) fn read(
-        cursor: &mut Cursor<'_>,
-        entries: u64,
-        file: &str,
-    ) -> Result<Metadata, Problem> {
+    pub(super) fn read(cursor: &mut Cursor<'_>, entries: u64, file: &str) -> Result<Metadata, Problem> {
         let mut values = BTreeMap::new();
         for _ in 0..entries {
             let key = cursor.name("a metadata key", "bytes in a metadata key", KEY_BYTES_MAX)?;
@@ -126,11 +118,8 @@ impl Metadata {
         wanted: &'static str,
         convert: impl FnOnce(&'a Value) -> Option<T>,
     ) -> Result<T, GgufError> {
-        self.optional(key, wanted, convert)?.ok_or_else(|| {
-            self.refuse(Problem::MissingKey {
-                key: Quoted::new(key),
-            })
-        })
+        self.optional(key, wanted, convert)?
+            .ok_or_else(|| self.refuse(Problem::MissingKey { key: Quoted::new(key) }))
     }
 
     fn optional<'a, T>(

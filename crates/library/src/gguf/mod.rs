@@ -93,9 +93,7 @@ impl Gguf {
     /// The tensor has no such bytes, the disk fails, or the file has become shorter since it was opened.
     pub fn read(&self, tensor: &TensorInfo, offset: u64, into: &mut [u8]) -> Result<(), GgufError> {
         let bytes = into.len() as u64;
-        let inside = offset
-            .checked_add(bytes)
-            .is_some_and(|end| end <= tensor.bytes);
+        let inside = offset.checked_add(bytes).is_some_and(|end| end <= tensor.bytes);
         let read = match tensor.offset.checked_add(offset) {
             Some(position) if inside => self.source.read_exact_at(into, position),
             _ => Err(Problem::OutsideTensor {

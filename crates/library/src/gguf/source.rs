@@ -65,9 +65,7 @@ fn require_regular(kind: FileType) -> Result<(), Problem> {
     if kind.is_file() {
         Ok(())
     } else {
-        Err(Problem::NotAFile {
-            kind: name_of(kind),
-        })
+        Err(Problem::NotAFile { kind: name_of(kind) })
     }
 }
 
@@ -118,10 +116,7 @@ impl SharedFile {
 
     fn read_exact_at(&self, into: &mut [u8], position: u64) -> io::Result<()> {
         use std::io::{Read, Seek, SeekFrom};
-        let mut file = self
-            .0
-            .lock()
-            .map_err(|_| io::Error::other("another reader panicked"))?;
+        let mut file = self.0.lock().map_err(|_| io::Error::other("another reader panicked"))?;
         file.seek(SeekFrom::Start(position))?;
         file.read_exact(into)
     }

@@ -41,11 +41,7 @@ impl TensorType {
         match self {
             TensorType::F32 | TensorType::F16 | TensorType::Bf16 => 1,
             TensorType::Q4_0 | TensorType::Q5_0 | TensorType::Q8_0 => 32,
-            TensorType::Q2K
-            | TensorType::Q3K
-            | TensorType::Q4K
-            | TensorType::Q5K
-            | TensorType::Q6K => 256,
+            TensorType::Q2K | TensorType::Q3K | TensorType::Q4K | TensorType::Q5K | TensorType::Q6K => 256,
         }
     }
 
@@ -58,8 +54,8 @@ impl TensorType {
             TensorType::Q5_0 => 2 + 4 + 16,       // scale, 32 fifth bits, 32 x 4 bits
             TensorType::Q8_0 => 2 + 32,           // scale, 32 x 8 bits
             TensorType::Q2K => 16 + 64 + 4,       // 16 x (scale, minimum), 256 x 2 bits, two f16
-            TensorType::Q3K => 32 + 64 + 12 + 2, // 256 third bits, 256 x 2 bits, 16 x 6-bit scales, f16
-            TensorType::Q4K => 4 + 12 + 128, // two f16, 8 x 6-bit (scale, minimum), 256 x 4 bits
+            TensorType::Q3K => 32 + 64 + 12 + 2,  // 256 third bits, 256 x 2 bits, 16 x 6-bit scales, f16
+            TensorType::Q4K => 4 + 12 + 128,      // two f16, 8 x 6-bit (scale, minimum), 256 x 4 bits
             TensorType::Q5K => 4 + 12 + 32 + 128, // as Q4_K, and 256 fifth bits
             TensorType::Q6K => 128 + 64 + 16 + 2, // 256 x 4 bits, 256 x 2 bits, 16 scales, f16
         }

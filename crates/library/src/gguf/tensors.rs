@@ -40,11 +40,7 @@ impl TensorInfo {
 
     /// Reads one entry. Its offset still counts from the start of the tensor data.
     fn read(cursor: &mut Cursor<'_>) -> Result<TensorInfo, Problem> {
-        let name = cursor.name(
-            "a tensor name",
-            "bytes in a tensor name",
-            TENSOR_NAME_BYTES_MAX,
-        )?;
+        let name = cursor.name("a tensor name", "bytes in a tensor name", TENSOR_NAME_BYTES_MAX)?;
         let dims = read_dims(cursor, &name)?;
         let code = cursor.u32("a tensor's type")?;
         let offset = cursor.u64("a tensor's offset")?;
@@ -97,9 +93,7 @@ fn read_dims(cursor: &mut Cursor<'_>, name: &str) -> Result<Vec<u64>, Problem> {
 
 /// None if the elements or the bytes overflow u64. The columns are whole blocks.
 fn bytes_of(dims: &[u64], kind: TensorType) -> Option<u64> {
-    let elements = dims
-        .iter()
-        .try_fold(1_u64, |product, dim| product.checked_mul(*dim))?;
+    let elements = dims.iter().try_fold(1_u64, |product, dim| product.checked_mul(*dim))?;
     (elements / kind.block_elements()).checked_mul(kind.block_bytes())
 }
 
@@ -132,12 +126,7 @@ impl Tensors {
 
     /// Turns offsets into places in a file of `file_bytes` bytes whose header ends at `header_end`: all aligned, all
     /// inside the file, none sharing a byte with another.
-    pub(super) fn place(
-        mut self,
-        header_end: u64,
-        alignment: u64,
-        file_bytes: u64,
-    ) -> Result<Tensors, Problem> {
+    pub(super) fn place(mut self, header_end: u64, alignment: u64, file_bytes: u64) -> Result<Tensors, Problem> {
         if !alignment.is_power_of_two() || !(ALIGNMENT_MIN..=ALIGNMENT_MAX).contains(&alignment) {
             return Err(Problem::Alignment { found: alignment });
         }

@@ -188,10 +188,7 @@ impl Array {
 
     fn unsigneds(&self) -> Option<Vec<u64>> {
         fn widened<T: Copy + TryInto<u64>>(values: &[T]) -> Option<Vec<u64>> {
-            values
-                .iter()
-                .map(|value| (*value).try_into().ok())
-                .collect()
+            values.iter().map(|value| (*value).try_into().ok()).collect()
         }
         match self {
             Array::U8(values) => widened(values),
@@ -217,9 +214,7 @@ impl Array {
             U64 | I64 | F64 => 8,
             TEXT => 8, // The length of an empty one.
             ARRAY => {
-                return Err(Problem::NestedArray {
-                    key: Quoted::new(key),
-                });
+                return Err(Problem::NestedArray { key: Quoted::new(key) });
             }
             code => {
                 return Err(Problem::ValueType {
@@ -231,32 +226,16 @@ impl Array {
         cursor.limit("elements in a metadata array", elements, ARRAY_ELEMENTS_MAX)?;
         cursor.require("a metadata array", elements.saturating_mul(element_bytes))?;
         Ok(match code {
-            U8 => Array::U8(list(elements, || {
-                Ok(u8::from_le_bytes(cursor.array(WHAT)?))
-            })?),
-            I8 => Array::I8(list(elements, || {
-                Ok(i8::from_le_bytes(cursor.array(WHAT)?))
-            })?),
-            U16 => Array::U16(list(elements, || {
-                Ok(u16::from_le_bytes(cursor.array(WHAT)?))
-            })?),
-            I16 => Array::I16(list(elements, || {
-                Ok(i16::from_le_bytes(cursor.array(WHAT)?))
-            })?),
+            U8 => Array::U8(list(elements, || Ok(u8::from_le_bytes(cursor.array(WHAT)?)))?),
+            I8 => Array::I8(list(elements, || Ok(i8::from_le_bytes(cursor.array(WHAT)?)))?),
+            U16 => Array::U16(list(elements, || Ok(u16::from_le_bytes(cursor.array(WHAT)?)))?),
+            I16 => Array::I16(list(elements, || Ok(i16::from_le_bytes(cursor.array(WHAT)?)))?),
             U32 => Array::U32(list(elements, || cursor.u32(WHAT))?),
-            I32 => Array::I32(list(elements, || {
-                Ok(i32::from_le_bytes(cursor.array(WHAT)?))
-            })?),
+            I32 => Array::I32(list(elements, || Ok(i32::from_le_bytes(cursor.array(WHAT)?)))?),
             U64 => Array::U64(list(elements, || cursor.u64(WHAT))?),
-            I64 => Array::I64(list(elements, || {
-                Ok(i64::from_le_bytes(cursor.array(WHAT)?))
-            })?),
-            F32 => Array::F32(list(elements, || {
-                Ok(f32::from_le_bytes(cursor.array(WHAT)?))
-            })?),
-            F64 => Array::F64(list(elements, || {
-                Ok(f64::from_le_bytes(cursor.array(WHAT)?))
-            })?),
+            I64 => Array::I64(list(elements, || Ok(i64::from_le_bytes(cursor.array(WHAT)?)))?),
+            F32 => Array::F32(list(elements, || Ok(f32::from_le_bytes(cursor.array(WHAT)?)))?),
+            F64 => Array::F64(list(elements, || Ok(f64::from_le_bytes(cursor.array(WHAT)?)))?),
             BOOL => Array::Flags(list(elements, || flag(cursor, key))?),
             _ => Array::Texts(list(elements, || text(cursor))?),
         })
@@ -284,9 +263,5 @@ fn flag(cursor: &mut Cursor<'_>, key: &str) -> Result<bool, Problem> {
 }
 
 fn text(cursor: &mut Cursor<'_>) -> Result<String, Problem> {
-    cursor.text(
-        "a metadata text",
-        "bytes in a metadata text",
-        TEXT_BYTES_MAX,
-    )
+    cursor.text("a metadata text", "bytes in a metadata text", TEXT_BYTES_MAX)
 }

@@ -39,10 +39,7 @@ impl Vocabulary {
     pub(super) fn read(metadata: &Metadata, tensors: &Tensors) -> Result<Vocabulary, GgufError> {
         let refuse = |problem| metadata.refuse(problem);
         let model = metadata.text("tokenizer.ggml.model")?.to_owned();
-        let pre = metadata
-            .opt_text("tokenizer.ggml.pre")?
-            .unwrap_or("default")
-            .to_owned();
+        let pre = metadata.opt_text("tokenizer.ggml.pre")?.unwrap_or("default").to_owned();
         let tokens = metadata.texts("tokenizer.ggml.tokens")?.to_vec();
         check_tokens(&tokens, tensors).map_err(refuse)?;
         let types = metadata.unsigneds("tokenizer.ggml.token_type")?;
@@ -58,16 +55,11 @@ impl Vocabulary {
             .ok_or_else(|| refuse(Problem::NoEndToken))?;
         let end_tokens = ids.end_tokens(eos)?;
         // Readers agree that text for Llama 3 begins with the begin token even where the file does not say so.
-        let add_bos = metadata.flag_or(
-            "tokenizer.ggml.add_bos_token",
-            pre == "llama-bpe" && bos.is_some(),
-        )?;
+        let add_bos = metadata.flag_or("tokenizer.ggml.add_bos_token", pre == "llama-bpe" && bos.is_some())?;
         if add_bos && bos.is_none() {
             return Err(refuse(Problem::NoBeginToken));
         }
-        let chat_template = metadata
-            .opt_text("tokenizer.chat_template")?
-            .map(str::to_owned);
+        let chat_template = metadata.opt_text("tokenizer.chat_template")?.map(str::to_owned);
         Ok(Vocabulary {
             model,
             pre,
@@ -123,10 +115,7 @@ fn check_types(types: &[u64], tokens: usize) -> Result<Vec<u32>, Problem> {
         .enumerate()
         .map(|(index, found)| match u32::try_from(*found) {
             Ok(kind @ 1..=6) => Ok(kind),
-            _ => Err(Problem::TokenType {
-                index,
-                found: *found,
-            }),
+            _ => Err(Problem::TokenType { index, found: *found }),
         });
     checked.collect()
 }
@@ -139,9 +128,9 @@ fn read_merges(metadata: &Metadata, model: &str) -> Result<Vec<String>, GgufErro
         _ => metadata.opt_texts(KEY)?.unwrap_or_default(),
     };
     let is_pair = |merge: &str| {
-        merge.split_once(' ').is_some_and(|(left, right)| {
-            !left.is_empty() && !right.is_empty() && !right.contains(' ')
-        })
+        merge
+            .split_once(' ')
+            .is_some_and(|(left, right)| !left.is_empty() && !right.is_empty() && !right.contains(' '))
     };
     if let Some((index, merge)) = merges.iter().enumerate().find(|(_, merge)| !is_pair(merge)) {
         return Err(metadata.refuse(Problem::Merge {

@@ -96,19 +96,13 @@ impl GgufFile {
 
     /// An array of texts.
     pub fn texts<T: AsRef<str>>(self, key: &str, values: &[T]) -> GgufFile {
-        let bytes: Vec<u8> = values
-            .iter()
-            .flat_map(|value| text_bytes(value.as_ref()))
-            .collect();
+        let bytes: Vec<u8> = values.iter().flat_map(|value| text_bytes(value.as_ref())).collect();
         self.array(key, 8, values.len() as u64, &bytes)
     }
 
     /// An array of i32.
     pub fn integers(self, key: &str, values: &[i32]) -> GgufFile {
-        let bytes: Vec<u8> = values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.array(key, 5, values.len() as u64, &bytes)
     }
 
@@ -123,10 +117,7 @@ impl GgufFile {
             .texts("tokenizer.ggml.tokens", tokens)
             .integers("tokenizer.ggml.token_type", &types)
             .texts("tokenizer.ggml.merges", merges)
-            .unsigned(
-                "tokenizer.ggml.eos_token_id",
-                u32::try_from(last).unwrap_or(u32::MAX),
-            )
+            .unsigned("tokenizer.ggml.eos_token_id", u32::try_from(last).unwrap_or(u32::MAX))
     }
 
     /// A tensor, behind those before it. `dims` has the columns first.
@@ -137,22 +128,11 @@ impl GgufFile {
     /// A tensor of zeros, as many bytes as its shape says.
     pub fn zeros(self, name: &str, dims: &[u64], kind: TensorType) -> GgufFile {
         let bytes = dims.iter().product::<u64>() / kind.block_elements() * kind.block_bytes();
-        self.tensor(
-            name,
-            dims,
-            kind,
-            vec![0; usize::try_from(bytes).unwrap_or(0)],
-        )
+        self.tensor(name, dims, kind, vec![0; usize::try_from(bytes).unwrap_or(0)])
     }
 
     /// A tensor of any type code.
-    pub fn tensor_of_code(
-        mut self,
-        name: &str,
-        dims: &[u64],
-        code: u32,
-        bytes: Vec<u8>,
-    ) -> GgufFile {
+    pub fn tensor_of_code(mut self, name: &str, dims: &[u64], code: u32, bytes: Vec<u8>) -> GgufFile {
         self.tensors.push(Tensor {
             name: name.to_owned(),
             dims: dims.to_vec(),
@@ -214,15 +194,8 @@ impl GgufFile {
         let mut data = Vec::new();
         for tensor in &self.tensors {
             file.extend(text_bytes(&tensor.name));
-            file.extend(
-                u32::try_from(tensor.dims.len())
-                    .unwrap_or(u32::MAX)
-                    .to_le_bytes(),
-            );
-            tensor
-                .dims
-                .iter()
-                .for_each(|dim| file.extend(dim.to_le_bytes()));
+            file.extend(u32::try_from(tensor.dims.len()).unwrap_or(u32::MAX).to_le_bytes());
+            tensor.dims.iter().for_each(|dim| file.extend(dim.to_le_bytes()));
             file.extend(tensor.code.to_le_bytes());
             file.extend(tensor.offset.unwrap_or(data.len() as u64).to_le_bytes());
             data.extend(&tensor.bytes);

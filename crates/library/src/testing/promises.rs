@@ -41,8 +41,7 @@ pub fn check_promises(bytes: Vec<u8>) -> bool {
                 .flatten()
                 .chain(vocabulary.end_tokens);
             assert!(
-                ids.into_iter()
-                    .all(|id| (id as usize) < vocabulary.tokens.len()),
+                ids.into_iter().all(|id| (id as usize) < vocabulary.tokens.len()),
                 "a special id is out of range"
             );
             assert_eq!(vocabulary.tokens.len(), vocabulary.types.len());
@@ -60,19 +59,12 @@ fn check_refusal(error: &GgufError) {
         "{} bytes of error text: {text}",
         text.len()
     );
-    assert!(
-        !text.chars().any(char::is_control),
-        "control characters in {text:?}"
-    );
+    assert!(!text.chars().any(char::is_control), "control characters in {text:?}");
 }
 
 /// The bytes of all tensors, each padded to the alignment, from the shapes alone and in 128 bits.
 fn padded_bytes(gguf: &Gguf) -> u128 {
-    let alignment = u128::from(
-        gguf.metadata()
-            .unsigned_or("general.alignment", 32)
-            .unwrap_or(0),
-    );
+    let alignment = u128::from(gguf.metadata().unsigned_or("general.alignment", 32).unwrap_or(0));
     let padded = gguf.tensors().iter().map(|tensor| {
         // Accepted dimensions multiply to less than 2^64, so neither product overflows.
         let elements: u128 = tensor.dims.iter().map(|dim| u128::from(*dim)).product();

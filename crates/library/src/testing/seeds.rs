@@ -6,9 +6,7 @@ use crate::gguf::TensorType;
 /// A small file with everything in it: a vocabulary, a template, tensors of three types. It passes every check.
 pub fn small_model() -> GgufFile {
     let rows: Vec<u8> = (0..4 * 34).collect();
-    let norm: Vec<u8> = (0..32_u8)
-        .flat_map(|index| f32::from(index).to_le_bytes())
-        .collect();
+    let norm: Vec<u8> = (0..32_u8).flat_map(|index| f32::from(index).to_le_bytes()).collect();
     GgufFile::new()
         .text("general.architecture", "qwen2")
         .unsigned("qwen2.block_count", 1)
@@ -41,9 +39,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         .texts("texts", &["", "<think>"]);
     let every_kind = TensorType::ALL
         .into_iter()
-        .fold(file().alignment(8), |file, kind| {
-            file.zeros(kind.name(), &[256], kind)
-        });
+        .fold(file().alignment(8), |file, kind| file.zeros(kind.name(), &[256], kind));
     let tied = file()
         .zeros("b", &[8], TensorType::F32)
         .zeros("a", &[8], TensorType::F32)
@@ -65,24 +61,16 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ),
         (
             "nested_array",
-            file()
-                .array("key", 9, 1, &[9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0])
-                .bytes(),
+            file().array("key", 9, 1, &[9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]).bytes(),
         ),
         (
             "text_of_2_to_63",
             file().entry("key", 8, &(1_u64 << 63).to_le_bytes()).bytes(),
         ),
-        (
-            "alignment_0",
-            one(&[8]).unsigned("general.alignment", 0).bytes(),
-        ),
+        ("alignment_0", one(&[8]).unsigned("general.alignment", 0).bytes()),
         ("elements_wrap", one(&[(1 << 61) + 1, 8]).bytes()),
         ("larger_than_the_file", one(&[9]).bytes()),
-        (
-            "offset_near_the_top",
-            one(&[8]).at_offset(u64::MAX - 31).bytes(),
-        ),
+        ("offset_near_the_top", one(&[8]).at_offset(u64::MAX - 31).bytes()),
         ("overlap", tied.bytes()),
         (
             "unsupported_type",

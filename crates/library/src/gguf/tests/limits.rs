@@ -2,8 +2,8 @@
 
 use super::{assert_problem, open, refusal};
 use crate::gguf::limits::{
-    ALIGNMENT_MAX, ALIGNMENT_MIN, ARRAY_ELEMENTS_MAX, DIMS_MAX, ENTRIES_MAX, HEADER_BYTES_MAX,
-    KEY_BYTES_MAX, QUOTED_BYTES_MAX, TENSOR_NAME_BYTES_MAX, TENSORS_MAX, TEXT_BYTES_MAX,
+    ALIGNMENT_MAX, ALIGNMENT_MIN, ARRAY_ELEMENTS_MAX, DIMS_MAX, ENTRIES_MAX, HEADER_BYTES_MAX, KEY_BYTES_MAX,
+    QUOTED_BYTES_MAX, TENSOR_NAME_BYTES_MAX, TENSORS_MAX, TEXT_BYTES_MAX,
 };
 use crate::gguf::{Gguf, Problem, Quoted, TensorType};
 use crate::testing::GgufFile;
@@ -18,9 +18,7 @@ fn check(limit: u64, make: impl Fn(usize) -> GgufFile) {
 #[test]
 fn metadata_entries() {
     check(ENTRIES_MAX, |entries| {
-        (0..entries).fold(GgufFile::new(), |file, index| {
-            file.flag(&index.to_string(), true)
-        })
+        (0..entries).fold(GgufFile::new(), |file, index| file.flag(&index.to_string(), true))
     });
 }
 
@@ -35,16 +33,12 @@ fn tensors() {
 
 #[test]
 fn bytes_in_a_key() {
-    check(KEY_BYTES_MAX, |bytes| {
-        GgufFile::new().flag(&"k".repeat(bytes), true)
-    });
+    check(KEY_BYTES_MAX, |bytes| GgufFile::new().flag(&"k".repeat(bytes), true));
 }
 
 #[test]
 fn bytes_in_a_text() {
-    check(TEXT_BYTES_MAX, |bytes| {
-        GgufFile::new().text("text", &"t".repeat(bytes))
-    });
+    check(TEXT_BYTES_MAX, |bytes| GgufFile::new().text("text", &"t".repeat(bytes)));
     check(TEXT_BYTES_MAX, |bytes| {
         GgufFile::new().texts("texts", &["t".repeat(bytes)])
     });
@@ -66,9 +60,8 @@ fn bytes_in_a_tensor_name() {
 
 #[test]
 fn bytes_of_header() {
-    let array = |file: GgufFile, key: &str, elements: usize| {
-        file.array(key, 10, elements as u64, &vec![0; elements * 8])
-    };
+    let array =
+        |file: GgufFile, key: &str, elements: usize| file.array(key, 10, elements as u64, &vec![0; elements * 8]);
     let largest = usize::try_from(ARRAY_ELEMENTS_MAX).unwrap();
     let two = |second: usize| array(array(GgufFile::new(), "a", largest), "b", second);
     let room = usize::try_from(HEADER_BYTES_MAX).unwrap() - two(0).bytes().len();
@@ -103,11 +96,7 @@ fn alignment() {
     };
     for accepted in [ALIGNMENT_MIN, ALIGNMENT_MAX] {
         let gguf = open(&aligned(accepted));
-        assert!(
-            gguf.tensors()
-                .iter()
-                .all(|tensor| tensor.offset % accepted == 0)
-        );
+        assert!(gguf.tensors().iter().all(|tensor| tensor.offset % accepted == 0));
     }
     for refused in [
         ALIGNMENT_MIN - 1,
@@ -126,10 +115,7 @@ fn bytes_of_a_quoted_name() {
         "n".repeat(QUOTED_BYTES_MAX)
     );
     let cut = format!("{}…", "n".repeat(QUOTED_BYTES_MAX));
-    assert_eq!(
-        Quoted::new(&"n".repeat(QUOTED_BYTES_MAX + 1)).to_string(),
-        cut
-    );
+    assert_eq!(Quoted::new(&"n".repeat(QUOTED_BYTES_MAX + 1)).to_string(), cut);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The reader from outside: files in, models or refusals out.
 
 mod corpus;
-mod hostile;
+mod hostile_headers;
+mod hostile_tensors;
 mod limits;
+mod messages;
 mod mutations;
 mod reading;
 mod vocabulary;
@@ -24,9 +26,7 @@ fn refusal(bytes: Vec<u8>) -> Problem {
 
 /// The same for what only the vocabulary's checks can see.
 fn vocabulary_refusal(file: &GgufFile) -> Problem {
-    let error = open(file)
-        .vocabulary()
-        .expect_err("the vocabulary is not in order");
+    let error = open(file).vocabulary().expect_err("the vocabulary is not in order");
     assert_fit_to_show(&error.to_string());
     *error.problem
 }
@@ -37,10 +37,7 @@ fn assert_fit_to_show(text: &str) {
         "{} bytes of error text: {text}",
         text.len()
     );
-    assert!(
-        !text.chars().any(char::is_control),
-        "control characters in {text:?}"
-    );
+    assert!(!text.chars().any(char::is_control), "control characters in {text:?}");
 }
 
 /// Asserts that a refusal has the expected shape, and shows it if not.

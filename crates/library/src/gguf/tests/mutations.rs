@@ -9,21 +9,10 @@ use crate::testing::{GgufFile, check_promises};
 
 #[derive(Clone, Debug)]
 enum Damage {
-    Byte {
-        at: prop::sample::Index,
-        to: u8,
-    },
-    Number {
-        at: prop::sample::Index,
-        to: u64,
-    },
-    Cut {
-        at: prop::sample::Index,
-    },
-    Repeat {
-        at: prop::sample::Index,
-        bytes: usize,
-    },
+    Byte { at: prop::sample::Index, to: u8 },
+    Number { at: prop::sample::Index, to: u64 },
+    Cut { at: prop::sample::Index },
+    Repeat { at: prop::sample::Index, bytes: usize },
 }
 
 impl Damage {

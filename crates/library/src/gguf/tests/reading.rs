@@ -17,10 +17,7 @@ fn metadata_comes_out_as_it_went_in() {
     assert_eq!(metadata.float("qwen2.rope.freq_base").unwrap(), 10_000.0);
     assert!(!metadata.flag("tokenizer.ggml.add_bos_token").unwrap());
     assert_eq!(metadata.texts("tokenizer.ggml.merges").unwrap(), ["a b"]);
-    assert_eq!(
-        metadata.unsigneds("tokenizer.ggml.token_type").unwrap(),
-        [1, 1, 1, 3]
-    );
+    assert_eq!(metadata.unsigneds("tokenizer.ggml.token_type").unwrap(), [1, 1, 1, 3]);
     assert_eq!(metadata.unsigned_or("absent", 7).unwrap(), 7);
     assert_eq!(metadata.float_or("absent", 0.5).unwrap(), 0.5);
     assert!(metadata.flag_or("absent", true).unwrap());
@@ -42,11 +39,7 @@ fn every_value_type_is_read() {
     check(5, &[0, 0, 0, 128], Value::Signed(-(1 << 31)));
     check(6, &1.5_f32.to_le_bytes(), Value::Float(1.5));
     check(7, &[1], Value::Flag(true));
-    check(
-        8,
-        &[2, 0, 0, 0, 0, 0, 0, 0, b'h', b'i'],
-        Value::Text("hi".into()),
-    );
+    check(8, &[2, 0, 0, 0, 0, 0, 0, 0, b'h', b'i'], Value::Text("hi".into()));
     check(10, &u64::MAX.to_le_bytes(), Value::Unsigned(u64::MAX));
     check(11, &i64::MIN.to_le_bytes(), Value::Signed(i64::MIN));
     check(12, &(-0.25_f64).to_le_bytes(), Value::Float(-0.25));
@@ -56,11 +49,7 @@ fn every_value_type_is_read() {
 fn every_array_type_is_read_and_kept_in_its_own_width() {
     fn check(code: u32, elements: u64, bytes: &[u8], expected: Array) {
         let gguf = open(&GgufFile::new().array("key", code, elements, bytes));
-        assert_eq!(
-            gguf.metadata().get("key"),
-            Some(&Value::Array(expected)),
-            "type {code}"
-        );
+        assert_eq!(gguf.metadata().get("key"), Some(&Value::Array(expected)), "type {code}");
     }
     check(0, 2, &[1, 255], Array::U8(vec![1, 255]));
     check(1, 2, &[1, 255], Array::I8(vec![1, -1]));
@@ -70,12 +59,7 @@ fn every_array_type_is_read_and_kept_in_its_own_width() {
     check(5, 1, &[255, 255, 255, 255], Array::I32(vec![-1]));
     check(6, 1, &2.0_f32.to_le_bytes(), Array::F32(vec![2.0]));
     check(7, 2, &[0, 1], Array::Flags(vec![false, true]));
-    check(
-        8,
-        1,
-        &[1, 0, 0, 0, 0, 0, 0, 0, b'x'],
-        Array::Texts(vec!["x".into()]),
-    );
+    check(8, 1, &[1, 0, 0, 0, 0, 0, 0, 0, b'x'], Array::Texts(vec!["x".into()]));
     check(8, 0, &[], Array::Texts(Vec::new()));
     check(10, 1, &[9, 0, 0, 0, 0, 0, 0, 0], Array::U64(vec![9]));
     check(11, 1, &[255; 8], Array::I64(vec![-1]));
@@ -91,28 +75,17 @@ fn version_2_is_read_like_version_3() {
 #[test]
 fn tensors_keep_the_order_of_the_file_and_are_found_by_name() {
     let gguf = open(&small());
-    let names: Vec<_> = gguf
-        .tensors()
-        .iter()
-        .map(|tensor| tensor.name.as_str())
-        .collect();
+    let names: Vec<_> = gguf.tensors().iter().map(|tensor| tensor.name.as_str()).collect();
     assert_eq!(
         names,
-        [
-            "token_embd.weight",
-            "output_norm.weight",
-            "blk.0.ffn_up.weight"
-        ]
+        ["token_embd.weight", "output_norm.weight", "blk.0.ffn_up.weight"]
     );
     let embedding = gguf.tensor("token_embd.weight").unwrap();
     assert_eq!(
         (embedding.columns(), embedding.rows(), embedding.elements()),
         (32, 4, 128)
     );
-    assert_eq!(
-        (embedding.kind, embedding.bytes),
-        (TensorType::Q8_0, 4 * 34)
-    );
+    assert_eq!((embedding.kind, embedding.bytes), (TensorType::Q8_0, 4 * 34));
     let norm = gguf.tensor("output_norm.weight").unwrap();
     assert_eq!((norm.columns(), norm.rows(), norm.bytes), (32, 1, 128));
     assert!(gguf.tensor("absent").is_none());
@@ -140,11 +113,7 @@ fn every_tensor_type_has_the_size_the_format_gives_it() {
             (name, elements, bytes)
         );
         let gguf = open(&GgufFile::new().zeros("t", &[512, 3], kind));
-        assert_eq!(
-            gguf.tensors()[0].bytes,
-            512 / elements * bytes * 3,
-            "{name}"
-        );
+        assert_eq!(gguf.tensors()[0].bytes, 512 / elements * bytes * 3, "{name}");
     }
 }
 
@@ -159,19 +128,13 @@ fn tensors_may_lie_in_any_order_with_gaps_between() {
         .at_offset(32);
     let gguf = open(&file);
     let mut bytes = [0; 8];
-    gguf.read(gguf.tensor("first").unwrap(), 0, &mut bytes)
-        .unwrap();
-    assert_eq!(
-        bytes, [1; 8],
-        "the bytes at offset 0 are those written first"
-    );
+    gguf.read(gguf.tensor("first").unwrap(), 0, &mut bytes).unwrap();
+    assert_eq!(bytes, [1; 8], "the bytes at offset 0 are those written first");
 }
 
 #[test]
 fn the_last_tensor_needs_no_padding_behind_it() {
-    let mut bytes = GgufFile::new()
-        .tensor("t", &[1], TensorType::F32, vec![7; 4])
-        .bytes();
+    let mut bytes = GgufFile::new().tensor("t", &[1], TensorType::F32, vec![7; 4]).bytes();
     bytes.truncate(bytes.len() - 28);
     let gguf = Gguf::from_bytes(bytes, "unpadded").unwrap();
     let mut data = [0; 4];
@@ -194,12 +157,7 @@ fn a_file_on_disk_gives_the_bytes_of_each_tensor_to_any_thread() {
                 let embedding = gguf.tensor("token_embd.weight").unwrap();
                 let mut bytes = [0; 100];
                 gguf.read(embedding, u64::from(first), &mut bytes).unwrap();
-                assert!(
-                    bytes
-                        .iter()
-                        .zip(first..)
-                        .all(|(found, expected)| *found == expected)
-                );
+                assert!(bytes.iter().zip(first..).all(|(found, expected)| *found == expected));
             });
         }
     });
@@ -209,22 +167,12 @@ fn a_file_on_disk_gives_the_bytes_of_each_tensor_to_any_thread() {
 fn bytes_outside_a_tensor_are_refused() {
     fn check(offset: u64, bytes: usize, allowed: bool) {
         let gguf = open(&small());
-        let read = gguf.read(
-            gguf.tensor("output_norm.weight").unwrap(),
-            offset,
-            &mut vec![0; bytes],
-        );
+        let read = gguf.read(gguf.tensor("output_norm.weight").unwrap(), offset, &mut vec![0; bytes]);
         match read {
             Ok(()) => assert!(allowed, "{bytes} bytes from {offset} were read"),
             Err(error) => {
                 assert!(!allowed, "{error}");
-                assert_problem!(
-                    *error.problem,
-                    Problem::OutsideTensor {
-                        tensor_bytes: 128,
-                        ..
-                    }
-                );
+                assert_problem!(*error.problem, Problem::OutsideTensor { tensor_bytes: 128, .. });
             }
         }
     }
@@ -270,10 +218,7 @@ fn paths_that_are_no_model_are_refused_at_once() {
     #[cfg(unix)]
     {
         let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
-        let made = std::process::Command::new("mkfifo")
-            .arg(at("pipe"))
-            .status()
-            .unwrap();
+        let made = std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap();
         assert!(made.success());
         check(&at("socket"), "a socket");
         check(&at("pipe"), "a pipe");

@@ -63,27 +63,12 @@ fn a_file_without_tensors_may_carry_a_vocabulary() {
 #[test]
 fn each_token_has_one_type_of_1_to_6() {
     let types = |types: &[i32]| vocabulary_refusal(&without(&[TYPES]).integers(TYPES, types));
-    assert_problem!(
-        types(&[1, 1]),
-        Problem::TypesLength {
-            tokens: 3,
-            types: 2
-        }
-    );
-    assert_problem!(
-        types(&[1; 4]),
-        Problem::TypesLength {
-            tokens: 3,
-            types: 4
-        }
-    );
+    assert_problem!(types(&[1, 1]), Problem::TypesLength { tokens: 3, types: 2 });
+    assert_problem!(types(&[1; 4]), Problem::TypesLength { tokens: 3, types: 4 });
     assert_problem!(types(&[1, 0, 1]), Problem::TokenType { index: 1, found: 0 });
     assert_problem!(types(&[1, 1, 7]), Problem::TokenType { index: 2, found: 7 });
     assert_problem!(types(&[-1, 1, 1]), Problem::WrongType { .. });
-    assert_problem!(
-        vocabulary_refusal(&without(&[TYPES])),
-        Problem::MissingKey { .. }
-    );
+    assert_problem!(vocabulary_refusal(&without(&[TYPES])), Problem::MissingKey { .. });
     assert_eq!(
         vocabulary(&without(&[TYPES]).integers(TYPES, &[1, 6, 3])).types,
         [1, 6, 3]
@@ -96,10 +81,7 @@ fn there_must_be_a_token() {
         .texts::<&str>(TOKENS, &[])
         .integers(TYPES, &[]);
     assert_problem!(vocabulary_refusal(&empty), Problem::NoTokens);
-    assert_problem!(
-        vocabulary_refusal(&without(&[TOKENS])),
-        Problem::MissingKey { .. }
-    );
+    assert_problem!(vocabulary_refusal(&without(&[TOKENS])), Problem::MissingKey { .. });
     let numbers = without(&[TOKENS]).integers(TOKENS, &[1, 2, 3]);
     assert_problem!(vocabulary_refusal(&numbers), Problem::WrongType { .. });
 }
@@ -122,19 +104,11 @@ fn weights_must_have_as_many_rows_as_there_are_tokens() {
     let rows = |name: &str, rows: u64| without(&[]).zeros(name, &[32, rows], TensorType::F32);
     assert_problem!(
         vocabulary_refusal(&rows("token_embd.weight", 2)),
-        Problem::Rows {
-            rows: 2,
-            tokens: 3,
-            ..
-        }
+        Problem::Rows { rows: 2, tokens: 3, .. }
     );
     assert_problem!(
         vocabulary_refusal(&rows("token_embd.weight", 4)),
-        Problem::Rows {
-            rows: 4,
-            tokens: 3,
-            ..
-        }
+        Problem::Rows { rows: 4, tokens: 3, .. }
     );
     assert_problem!(
         vocabulary_refusal(&rows("output.weight", 4)),
@@ -169,21 +143,10 @@ fn special_ids_must_be_in_range() {
                 with(id).unsigned(EOS, 2)
             }
         };
-        assert_problem!(
-            vocabulary_refusal(&with(3)),
-            Problem::TokenId { last: 2, .. }
-        );
-        assert_problem!(
-            vocabulary_refusal(&with(-1)),
-            Problem::TokenId { last: 2, .. }
-        );
+        assert_problem!(vocabulary_refusal(&with(3)), Problem::TokenId { last: 2, .. });
+        assert_problem!(vocabulary_refusal(&with(-1)), Problem::TokenId { last: 2, .. });
         vocabulary(&with(2));
-        let text = if key == EOS {
-            without(&[EOS])
-        } else {
-            without(&[])
-        }
-        .text(key, "2");
+        let text = if key == EOS { without(&[EOS]) } else { without(&[]) }.text(key, "2");
         assert_problem!(vocabulary_refusal(&text), Problem::TokenId { .. });
     }
     let huge = without(&[EOS]).entry(EOS, 10, &((1_u64 << 32) + 2).to_le_bytes());
@@ -230,10 +193,7 @@ fn merges_are_pairs() {
             .unsigned(EOS, 2)
     };
     for merge in ["", " ", "ab", "a ", " b", "a b c", "a  b"] {
-        assert_problem!(
-            vocabulary_refusal(&with(merge)),
-            Problem::Merge { index: 1, .. }
-        );
+        assert_problem!(vocabulary_refusal(&with(merge)), Problem::Merge { index: 1, .. });
     }
     assert_eq!(vocabulary(&with("ab a")).merges, ["a b", "ab a"]);
 }
@@ -246,9 +206,6 @@ fn only_byte_level_bpe_needs_merges() {
             .integers(TYPES, &[1, 1, 3])
             .unsigned(EOS, 2)
     };
-    assert_problem!(
-        vocabulary_refusal(&with("gpt2")),
-        Problem::MissingKey { .. }
-    );
+    assert_problem!(vocabulary_refusal(&with("gpt2")), Problem::MissingKey { .. });
     assert!(vocabulary(&with("llama")).merges.is_empty());
 }
