@@ -96,13 +96,7 @@ impl BlockPool {
     /// on: an older one with the same content, if there is one.
     ///
     /// Equal blocks become one, so a block's ancestors are in use whenever it is, and age no faster than it does.
-    pub(crate) fn seal(
-        &mut self,
-        scope: u64,
-        table: &[u32],
-        tokens: &BlockTokens,
-        block: u32,
-    ) -> u32 {
+    pub(crate) fn seal(&mut self, scope: u64, table: &[u32], tokens: &BlockTokens, block: u32) -> u32 {
         if self.cache.holds(block) {
             return block;
         }

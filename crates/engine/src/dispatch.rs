@@ -72,10 +72,7 @@ impl Dispatcher {
             return Err(Refused::EmptyPrompt);
         }
         jobs.iter().try_for_each(|job| job.check(shape))?;
-        let jobs_max = self
-            .settings
-            .slots
-            .saturating_add(self.settings.queue_jobs_max);
+        let jobs_max = self.settings.slots.saturating_add(self.settings.queue_jobs_max);
         if jobs.len() > jobs_max {
             return Err(Refused::TooManyJobs {
                 jobs: jobs.len(),
@@ -116,13 +113,10 @@ impl Dispatcher {
         // A ready engine, else one that is being built, this one at last. Each is asked at most once a round.
         let mut asked = vec![false; self.stations.len()];
         loop {
-            let unasked = |index: usize, state| {
-                self.state(index) == state && !asked.get(index).copied().unwrap_or(true)
-            };
+            let unasked =
+                |index: usize, state| self.state(index) == state && !asked.get(index).copied().unwrap_or(true);
             let ready = wheel.next(|index| index != from && unasked(index, EngineState::Ready));
-            let Some(engine) =
-                ready.or_else(|| wheel.next(|index| unasked(index, EngineState::Loading)))
-            else {
+            let Some(engine) = ready.or_else(|| wheel.next(|index| unasked(index, EngineState::Loading))) else {
                 if let Some(station) = self.stations.get(from) {
                     station.gauges.requests_failed.add(1);
                 }
@@ -157,15 +151,12 @@ impl Dispatcher {
     /// Refuses new jobs and asks every engine to stop after its step.
     pub(crate) fn stop(&self) {
         self.lock().stopping = true;
-        self.stations
-            .iter()
-            .for_each(|station| station.inbox.stop());
+        self.stations.iter().for_each(|station| station.inbox.stop());
     }
 
     /// Why no engine can take jobs now.
     fn full_or_none(&self) -> Refused {
-        let ready =
-            (0..self.stations.len()).filter(|index| self.state(*index) == EngineState::Ready);
+        let ready = (0..self.stations.len()).filter(|index| self.state(*index) == EngineState::Ready);
         match ready.map(|index| self.load(index)).min() {
             Some(load) => Refused::QueueFull {
                 waiting: load.saturating_sub(self.settings.slots),
@@ -252,11 +243,7 @@ mod tests {
         let dealt = deal(&[3, 1], 20, |_| true);
         assert_eq!(dealt.iter().filter(|engine| **engine == 0).count(), 15);
         for window in dealt.windows(4) {
-            assert_eq!(
-                window.iter().filter(|engine| **engine == 1).count(),
-                1,
-                "{dealt:?}"
-            );
+            assert_eq!(window.iter().filter(|engine| **engine == 1).count(), 1, "{dealt:?}");
         }
     }
 

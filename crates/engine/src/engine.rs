@@ -229,9 +229,7 @@ impl Engine {
             gauges.running.store(running.len(), Ordering::Relaxed);
             gauges.paused.store(paused, Ordering::Relaxed);
             gauges.kv_blocks_used.store(pool.used(), Ordering::Relaxed);
-            gauges
-                .kv_blocks_cached
-                .store(pool.idle(), Ordering::Relaxed);
+            gauges.kv_blocks_cached.store(pool.idle(), Ordering::Relaxed);
         });
     }
 
@@ -243,9 +241,7 @@ impl Engine {
 
     /// Takes the engine apart, after a failure or to stop. Sequences that were in a failed step get a strike.
     pub(crate) fn take_down(self) -> Remains {
-        let Scheduler {
-            running, waiting, ..
-        } = self.scheduler;
+        let Scheduler { running, waiting, .. } = self.scheduler;
         let mut sequences: Vec<Sequence> = running.into_iter().chain(waiting).collect();
         sequences.sort_by_key(|sequence| sequence.serial);
         let known = sequences.iter().any(|sequence| sequence.in_step);

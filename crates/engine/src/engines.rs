@@ -40,20 +40,14 @@ impl Engines {
             dispatcher: Arc::clone(&dispatcher),
             handles: Mutex::new(Vec::with_capacity(count)),
         });
-        let engines = Self {
-            dispatcher,
-            threads,
-        };
+        let engines = Self { dispatcher, threads };
         // One report from each; a thread that dies instead drops its sender.
         let (tried, reports) = sync_channel(count);
         for index in 0..count {
             let spawned = engines.spawn(index, Arc::clone(&factory), tried.clone());
             if let Err(source) = spawned {
                 engines.stop_and_join();
-                return Err(EngineError::Thread {
-                    engine: index,
-                    source,
-                });
+                return Err(EngineError::Thread { engine: index, source });
             }
         }
         drop(tried);
@@ -106,11 +100,7 @@ impl Engines {
 
     /// Waits until all engines' threads have ended, which they do after [`Engines::stop`]. Blocks: not for async code.
     pub fn join(&self) {
-        let mut handles = self
-            .threads
-            .handles
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut handles = self.threads.handles.lock().unwrap_or_else(PoisonError::into_inner);
         for handle in handles.drain(..) {
             // A thread cannot end by a panic that matters here: its jobs and state were settled before.
             let _ = handle.join();
@@ -122,12 +112,7 @@ impl Engines {
         self.join();
     }
 
-    fn spawn(
-        &self,
-        index: usize,
-        factory: ModelFactory,
-        tried: SyncSender<()>,
-    ) -> std::io::Result<()> {
+    fn spawn(&self, index: usize, factory: ModelFactory, tried: SyncSender<()>) -> std::io::Result<()> {
         let dispatcher = Arc::clone(&self.dispatcher);
         let handle = Builder::new()
             .name(format!("engine-{index}"))
@@ -140,11 +125,7 @@ impl Engines {
                 drop(tried);
                 worker.run();
             })?;
-        let mut handles = self
-            .threads
-            .handles
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut handles = self.threads.handles.lock().unwrap_or_else(PoisonError::into_inner);
         handles.push(handle);
         Ok(())
     }
@@ -174,9 +155,7 @@ impl Engines {
 
     fn none_ready(&self) -> EngineError {
         let reason = |status: EngineStatus| {
-            let failure = status
-                .failure
-                .unwrap_or_else(|| "no reason given".to_owned());
+            let failure = status.failure.unwrap_or_else(|| "no reason given".to_owned());
             format!("engine {} ({}): {failure}", status.index, status.name)
         };
         let reasons: Vec<String> = self.status().into_iter().map(reason).collect();

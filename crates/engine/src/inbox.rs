@@ -78,9 +78,7 @@ impl Inbox {
 
     /// Sleeps until there is something to collect or a poke came since the last [`Inbox::collect`].
     pub(crate) fn wait(&self) {
-        let mail = self
-            .arrived
-            .wait_while(self.lock(), |mail| !mail.has_mail());
+        let mail = self.arrived.wait_while(self.lock(), |mail| !mail.has_mail());
         drop(mail.unwrap_or_else(PoisonError::into_inner));
     }
 

@@ -128,9 +128,7 @@ pub enum Refused {
     #[error("the server is stopping")]
     Stopping,
     /// The prompt leaves no room for one token of output.
-    #[error(
-        "prompt has {tokens} tokens, the context is {context_tokens} and must hold one more: shorten the prompt"
-    )]
+    #[error("prompt has {tokens} tokens, the context is {context_tokens} and must hold one more: shorten the prompt")]
     PromptTooLong {
         /// Tokens of the prompt.
         tokens: usize,
@@ -226,11 +224,7 @@ impl Sampling {
             .iter()
             .map(|(_, bias)| ("logit_bias", *bias, finite(*bias), "a finite number"));
         match rules.into_iter().chain(biases).find(|rule| !rule.2) {
-            Some((field, value, _, allowed)) => Err(Refused::BadSampling {
-                field,
-                value,
-                allowed,
-            }),
+            Some((field, value, _, allowed)) => Err(Refused::BadSampling { field, value, allowed }),
             None => Ok(()),
         }
     }
@@ -264,11 +258,7 @@ mod tests {
             tokens: 48,
             context_tokens: 48,
         };
-        assert_eq!(
-            job(48).check(&SHAPE),
-            Err(refused),
-            "three blocks hold 48 tokens"
-        );
+        assert_eq!(job(48).check(&SHAPE), Err(refused), "three blocks hold 48 tokens");
         let roomy = ModelShape {
             kv_blocks: 100,
             ..SHAPE
@@ -313,10 +303,7 @@ mod tests {
         check(|s| s.min_p = -1.0, "min_p");
         check(|s| s.repetition_penalty = 0.0, "repetition_penalty");
         check(|s| s.presence_penalty = f32::NAN, "presence_penalty");
-        check(
-            |s| s.frequency_penalty = f32::NEG_INFINITY,
-            "frequency_penalty",
-        );
+        check(|s| s.frequency_penalty = f32::NEG_INFINITY, "frequency_penalty");
         check(|s| s.logit_bias = vec![(1, f32::NAN)], "logit_bias");
     }
 }

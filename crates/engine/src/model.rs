@@ -23,8 +23,7 @@ impl ModelShape {
     /// Longest sequence that the context and the whole KV pool can hold.
     #[must_use]
     pub fn sequence_tokens_max(&self) -> usize {
-        self.context_tokens
-            .min(self.kv_blocks.saturating_mul(BLOCK_TOKENS))
+        self.context_tokens.min(self.kv_blocks.saturating_mul(BLOCK_TOKENS))
     }
 }
 

@@ -135,11 +135,7 @@ mod tests {
         assert_eq!(cache.find(&link(root, 5)), Some(0));
         assert_eq!(cache.find(&link(root, 6)), Some(1));
         assert_eq!(cache.find(&link(after_5, 7)), Some(2));
-        assert_eq!(
-            cache.find(&link(after_6, 7)),
-            None,
-            "same tokens, other beginning"
-        );
+        assert_eq!(cache.find(&link(after_6, 7)), None, "same tokens, other beginning");
         assert_eq!(cache.find(&link(root, 7)), None, "same tokens, other place");
         assert_eq!(cache.find(&link(Parent::Scope(2), 5)), None, "other scope");
     }

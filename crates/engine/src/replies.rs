@@ -37,11 +37,7 @@ pub struct Replies {
 }
 
 /// Both ends of one answer, for a job at `engine`.
-pub(crate) fn open(
-    events_max: usize,
-    engine: usize,
-    stations: &Arc<[Station]>,
-) -> (Outlet, Replies) {
+pub(crate) fn open(events_max: usize, engine: usize, stations: &Arc<[Station]>) -> (Outlet, Replies) {
     let (sender, receiver) = channel(events_max);
     let line = Arc::new(Line {
         engine: AtomicUsize::new(engine),
@@ -124,9 +120,7 @@ impl Replies {
             self.wake();
         }
         // A channel that closed without an end can only be our bug; the client still gets an end.
-        let event = event.unwrap_or_else(|| {
-            Event::Finished(Finish::Failed("the engine lost this job".to_owned()))
-        });
+        let event = event.unwrap_or_else(|| Event::Finished(Finish::Failed("the engine lost this job".to_owned())));
         self.ended = matches!(event, Event::Finished(_));
         Some(event)
     }

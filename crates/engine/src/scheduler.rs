@@ -91,21 +91,14 @@ impl Scheduler {
         let suspects = self.suspect_next;
         self.suspect_next = !suspects;
         let turns = self.turns(suspects);
-        if turns.is_empty() {
-            self.turns(!suspects)
-        } else {
-            turns
-        }
+        if turns.is_empty() { self.turns(!suspects) } else { turns }
     }
 
     /// Gives places to waiting sequences, oldest first, while there are slots and blocks.
     fn admit(&mut self) {
         let mut active = self.active().count();
         while active < self.slots {
-            let ready = self
-                .waiting
-                .iter()
-                .position(|sequence| sequence.outlet.has_room());
+            let ready = self.waiting.iter().position(|sequence| sequence.outlet.has_room());
             let Some(mut sequence) = ready.and_then(|place| self.waiting.remove(place)) else {
                 return;
             };
@@ -128,8 +121,7 @@ impl Scheduler {
     fn make_room(&mut self, sequence: &mut Sequence) -> bool {
         loop {
             adopt_cached(&mut self.pool, sequence);
-            let grown =
-                |sequence: &Sequence| sequence.blocks_lacking(sequence.len() + BLOCK_TOKENS);
+            let grown = |sequence: &Sequence| sequence.blocks_lacking(sequence.len() + BLOCK_TOKENS);
             let wanted: usize = self.active().map(grown).sum::<usize>() + grown(sequence);
             if wanted <= self.pool.available() {
                 return true;
@@ -151,13 +143,8 @@ impl Scheduler {
     /// Gives turns, oldest first, to either the suspects, one at a time, or everyone else.
     fn turns(&mut self, suspects: bool) -> Vec<Turn> {
         let at_most = if suspects { 1 } else { self.slots };
-        let candidates = self
-            .active()
-            .filter(|sequence| sequence.is_suspect() == suspects);
-        let serials: Vec<u64> = candidates
-            .map(|sequence| sequence.serial)
-            .take(at_most)
-            .collect();
+        let candidates = self.active().filter(|sequence| sequence.is_suspect() == suspects);
+        let serials: Vec<u64> = candidates.map(|sequence| sequence.serial).take(at_most).collect();
         let mut allowance = Allowance {
             prompt_tokens: self.step_tokens_max,
             in_work: HashSet::new(),
@@ -170,10 +157,7 @@ impl Scheduler {
         // Places are final only now: giving may have taken places from younger sequences.
         let turn = |(serial, tokens)| {
             let running_index = self.place(serial)?;
-            Some(Turn {
-                running_index,
-                tokens,
-            })
+            Some(Turn { running_index, tokens })
         };
         given.into_iter().filter_map(turn).collect()
     }
@@ -234,9 +218,7 @@ impl Scheduler {
             };
             let (before, rest) = sequence.block_table.split_at_mut(index);
             if let Some(block) = rest.first_mut() {
-                *block = self
-                    .pool
-                    .seal(sequence.cache_scope, before, &tokens, *block);
+                *block = self.pool.seal(sequence.cache_scope, before, &tokens, *block);
             }
         }
     }

@@ -7,8 +7,7 @@ use crate::model::{LanguageModel, ModelError};
 /// Builds the model of an engine, given the engine's index.
 ///
 /// Called on the engine's own thread, once at the start and once after each failure; the model is dropped there too.
-pub type ModelFactory =
-    Arc<dyn Fn(usize) -> Result<Box<dyn LanguageModel>, ModelError> + Send + Sync>;
+pub type ModelFactory = Arc<dyn Fn(usize) -> Result<Box<dyn LanguageModel>, ModelError> + Send + Sync>;
 
 /// One engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,11 +67,7 @@ impl EngineSettings {
         ];
         for (field, found, least) in least {
             if found < least {
-                return Err(EngineError::Setting {
-                    field,
-                    found,
-                    least,
-                });
+                return Err(EngineError::Setting { field, found, least });
             }
         }
         if self.engines.iter().any(|spec| spec.weight == 0) {

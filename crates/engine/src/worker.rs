@@ -133,8 +133,7 @@ impl Worker {
         }
         let (strikes, moves_max) = (sequence.strikes, self.dispatcher.settings.moves_max);
         if strikes > moves_max {
-            let why =
-                format!("{strikes} steps with it failed on {moves_max} moves between engines");
+            let why = format!("{strikes} steps with it failed on {moves_max} moves between engines");
             self.station(|station| station.gauges.requests_failed.add(1));
             sequence.finish(Finish::Failed(why));
             return;
@@ -177,17 +176,9 @@ impl Worker {
             )));
         }
         station.gauges.builds.add(1);
-        station
-            .gauges
-            .kv_blocks
-            .store(shape.kv_blocks, Ordering::Relaxed);
+        station.gauges.kv_blocks.store(shape.kv_blocks, Ordering::Relaxed);
         let stations = Arc::clone(&dispatcher.stations);
-        self.engine = Some(Engine::new(
-            model,
-            self.index,
-            stations,
-            &dispatcher.settings,
-        ));
+        self.engine = Some(Engine::new(model, self.index, stations, &dispatcher.settings));
         Ok(())
     }
 

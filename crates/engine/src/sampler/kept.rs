@@ -54,11 +54,7 @@ pub(crate) fn cut(kept: &mut Vec<Candidate>, sorting: &mut Vec<Candidate>, sampl
 }
 
 /// The least likely token that `top_k` keeps; `None` if it keeps all.
-fn last_of_top_k(
-    kept: &[Candidate],
-    sorting: &mut Vec<Candidate>,
-    top_k: usize,
-) -> Option<Candidate> {
+fn last_of_top_k(kept: &[Candidate], sorting: &mut Vec<Candidate>, top_k: usize) -> Option<Candidate> {
     if top_k == 0 || top_k >= kept.len() {
         return None;
     }
@@ -69,11 +65,7 @@ fn last_of_top_k(
 }
 
 /// The least likely token that `top_p` keeps; `None` if it keeps all.
-fn last_of_top_p(
-    kept: &[Candidate],
-    sorting: &mut Vec<Candidate>,
-    top_p: f32,
-) -> Option<Candidate> {
+fn last_of_top_p(kept: &[Candidate], sorting: &mut Vec<Candidate>, top_p: f32) -> Option<Candidate> {
     if top_p >= 1.0 {
         return None;
     }

@@ -47,8 +47,7 @@ impl Logprobs {
             top.insert(place, (id, logit));
             top.truncate(count);
         }
-        top.iter_mut()
-            .for_each(|(_, logit)| *logit = self.of(*logit));
+        top.iter_mut().for_each(|(_, logit)| *logit = self.of(*logit));
         top
     }
 }

@@ -61,17 +61,9 @@ impl Sampler {
     /// Chooses the token after which `logits` were computed, and remembers it.
     ///
     /// * `logits` [vocabulary]; minus infinity is a token that cannot be
-    pub(crate) fn sample(
-        &mut self,
-        logits: &[f32],
-        scratch: &mut Scratch,
-    ) -> Result<Token, SampleError> {
+    pub(crate) fn sample(&mut self, logits: &[f32], scratch: &mut Scratch) -> Result<Token, SampleError> {
         let likeliest = likeliest(logits)?;
-        let Scratch {
-            bent,
-            kept,
-            sorting,
-        } = scratch;
+        let Scratch { bent, kept, sorting } = scratch;
         let (chances, likeliest_bent) = if self.bends() {
             bent.clear();
             bent.extend_from_slice(logits);
@@ -112,10 +104,7 @@ impl Sampler {
                 if *count == 0 {
                     return repeated;
                 }
-                #[expect(
-                    clippy::cast_precision_loss,
-                    reason = "a context is far below 2^24 tokens"
-                )]
+                #[expect(clippy::cast_precision_loss, reason = "a context is far below 2^24 tokens")]
                 let frequency = sampling.frequency_penalty * *count as f32;
                 repeated - frequency - sampling.presence_penalty
             });
@@ -125,9 +114,8 @@ impl Sampler {
     fn remember(&mut self, id: u32) {
         self.drawn += 1;
         let sampling = &self.sampling;
-        let counts = sampling.repetition_penalty != 1.0
-            || sampling.presence_penalty != 0.0
-            || sampling.frequency_penalty != 0.0;
+        let counts =
+            sampling.repetition_penalty != 1.0 || sampling.presence_penalty != 0.0 || sampling.frequency_penalty != 0.0;
         if counts {
             *self.seen.entry(id).or_insert(0) += 1;
         }

@@ -34,11 +34,7 @@ mod tests {
     fn the_mixer_is_splitmix64() {
         // First outputs of SplitMix64 from state 0, as in the authors' reference program.
         let outputs = [1, 2, 3].map(|n: u64| mix(n.wrapping_mul(GOLDEN)));
-        let expected = [
-            0xe220_a839_7b1d_cdaf,
-            0x6e78_9e6a_a1b9_65f4,
-            0x06c4_5d18_8009_454f,
-        ];
+        let expected = [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f];
         assert_eq!(outputs, expected);
     }
 

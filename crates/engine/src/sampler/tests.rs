@@ -7,13 +7,7 @@ use super::weight::part_of_one;
 use super::*;
 
 /// What [`Sampler::sample`] must choose, written the slow and obvious way.
-fn reference(
-    logits: &[f32],
-    sampling: &Sampling,
-    prompt: &[u32],
-    output: &[u32],
-    index: u64,
-) -> u32 {
+fn reference(logits: &[f32], sampling: &Sampling, prompt: &[u32], output: &[u32], index: u64) -> u32 {
     let mut bent = logits.to_vec();
     for (token, bias) in &sampling.logit_bias {
         bent[*token as usize] += bias;
@@ -97,33 +91,20 @@ fn samplings() -> impl Strategy<Value = Sampling> {
         (0.5_f32..2.0, -2.0_f32..2.0, -2.0_f32..2.0)
     ];
     let bias = prop_oneof![Just(0.0_f32), -10.0_f32..10.0];
-    (
-        temperature,
-        top_p,
-        top_k,
-        min_p,
-        penalties,
-        bias,
-        any::<u64>(),
+    (temperature, top_p, top_k, min_p, penalties, bias, any::<u64>()).prop_map(
+        |(temperature, top_p, top_k, min_p, penalties, bias, seed)| Sampling {
+            temperature,
+            top_p,
+            top_k,
+            min_p,
+            repetition_penalty: penalties.0,
+            presence_penalty: penalties.1,
+            frequency_penalty: penalties.2,
+            seed,
+            logit_bias: if bias == 0.0 { Vec::new() } else { vec![(0, bias)] },
+            logprobs: None,
+        },
     )
-        .prop_map(
-            |(temperature, top_p, top_k, min_p, penalties, bias, seed)| Sampling {
-                temperature,
-                top_p,
-                top_k,
-                min_p,
-                repetition_penalty: penalties.0,
-                presence_penalty: penalties.1,
-                frequency_penalty: penalties.2,
-                seed,
-                logit_bias: if bias == 0.0 {
-                    Vec::new()
-                } else {
-                    vec![(0, bias)]
-                },
-                logprobs: None,
-            },
-        )
 }
 
 proptest! {

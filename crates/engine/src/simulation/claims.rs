@@ -123,27 +123,16 @@ fn a_job_that_kills_every_engine_is_given_up_alone() {
             tokens.pop();
             tokens.contains(&31)
         };
-        let poison: Vec<bool> = world
-            .clients
-            .iter()
-            .map(|client| fed(&client.job))
-            .collect();
+        let poison: Vec<bool> = world.clients.iter().map(|client| fed(&client.job)).collect();
         world.run_to_the_end();
         world.check_end();
         for (index, client) in world.clients.iter().enumerate() {
             let failed = matches!(client.finish, Some(Finish::Failed(_)));
             let poison = index == 6 || poison[index];
-            assert_eq!(
-                failed, poison,
-                "job {index} of {engines} engines: {:?}",
-                client.finish
-            );
+            assert_eq!(failed, poison, "job {index} of {engines} engines: {:?}", client.finish);
         }
         let alive = |station: &Station| station.gauges.state() == EngineState::Ready;
-        assert!(
-            world.dispatcher.stations.iter().all(alive),
-            "no engine is given up"
-        );
+        assert!(world.dispatcher.stations.iter().all(alive), "no engine is given up");
     }
 }
 
@@ -163,24 +152,14 @@ fn an_engine_that_cannot_be_built_again_is_given_up_and_its_jobs_go_on_elsewhere
     world.turn(0);
     lock(&world.script).faults.error = 0;
     (0..20).for_each(|_| world.turn(0));
-    assert_eq!(
-        world.dispatcher.stations[0].gauges.state(),
-        EngineState::Failed
-    );
+    assert_eq!(world.dispatcher.stations[0].gauges.state(), EngineState::Failed);
     assert_eq!(world.dispatcher.stations[0].gauges.failures.get(), 1 + 5);
     finish(&mut world);
     assert_eq!(world.failed(), 0);
-    assert_eq!(
-        world.submit(vec![job(prompt(5, 0), 1)]),
-        Ok(1),
-        "new jobs skip it"
-    );
+    assert_eq!(world.submit(vec![job(prompt(5, 0), 1)]), Ok(1), "new jobs skip it");
     lock(&world.script).faults.error = 1;
     (0..20).for_each(|_| world.turn(1));
-    assert_eq!(
-        world.submit(vec![job(prompt(5, 0), 1)]),
-        Err(Refused::NoEngine)
-    );
+    assert_eq!(world.submit(vec![job(prompt(5, 0), 1)]), Err(Refused::NoEngine));
     lock(&world.script).faults = Faults::default();
     finish(&mut world);
     assert_eq!(world.failed(), 1, "the last one, with no engine left");
@@ -234,26 +213,14 @@ fn a_prompt_seen_before_is_not_computed_again() {
     assert_eq!(world.clients[1].started, Some(64));
     world.submit(vec![job(prompt(48, 1), 5)]).unwrap();
     finish(&mut world);
-    assert_eq!(
-        world.clients[2].started,
-        Some(32),
-        "the last token is always computed"
-    );
+    assert_eq!(world.clients[2].started, Some(32), "the last token is always computed");
     let mut other = job(prompt(50, 1), 5);
     other.cache_scope = 1;
     let before = lock(&world.script).rows;
     world.submit(vec![other]).unwrap();
     finish(&mut world);
-    assert_eq!(
-        world.clients[3].started,
-        Some(0),
-        "another scope sees nothing"
-    );
-    assert_eq!(
-        lock(&world.script).rows - before,
-        54,
-        "and is not served any faster"
-    );
+    assert_eq!(world.clients[3].started, Some(0), "another scope sees nothing");
+    assert_eq!(lock(&world.script).rows - before, 54, "and is not served any faster");
 }
 
 #[test]
@@ -286,17 +253,9 @@ fn a_long_prompt_does_not_stop_the_others() {
     for tokens in 2..=10 {
         world.turn(0);
         world.read(0, 10);
-        assert_eq!(
-            world.clients[0].tokens.len(),
-            tokens,
-            "one token in every step"
-        );
+        assert_eq!(world.clients[0].tokens.len(), tokens, "one token in every step");
     }
-    assert_eq!(
-        lock(&world.script).largest_step,
-        11,
-        "the budget and one decode"
-    );
+    assert_eq!(lock(&world.script).largest_step, 11, "the budget and one decode");
     world.read(1, 10);
     assert_eq!(world.clients[1].tokens.len(), 1, "90 tokens in nine chunks");
     finish(&mut world);
@@ -314,9 +273,7 @@ fn a_client_that_left_costs_no_further_step() {
             world.submit(vec![job(prompt(5, 9), 50)]).unwrap();
             world.turn(0);
         }
-        world
-            .submit(vec![job(prompt(prompt_tokens, 1), 50)])
-            .unwrap();
+        world.submit(vec![job(prompt(prompt_tokens, 1), 50)]).unwrap();
         (0..turns).for_each(|_| world.turn(0));
         (0..world.clients.len()).for_each(|client| world.leave(client));
         let before = lock(&world.script).rows;
@@ -324,10 +281,7 @@ fn a_client_that_left_costs_no_further_step() {
         assert_eq!(lock(&world.script).rows, before);
         world.check_end();
     }
-    assert_eq!(
-        world.dispatcher.stations[0].gauges.requests_cancelled.get(),
-        4
-    );
+    assert_eq!(world.dispatcher.stations[0].gauges.requests_cancelled.get(), 4);
 }
 
 #[test]
@@ -341,11 +295,7 @@ fn a_reader_that_stops_is_passed_over_and_goes_on_where_it_was() {
     // Start and two tokens; one place is kept for the end.
     let before = lock(&world.script).rows;
     (0..10).for_each(|_| world.turn(0));
-    assert_eq!(
-        lock(&world.script).rows,
-        before,
-        "nothing runs, and nobody waits"
-    );
+    assert_eq!(lock(&world.script).rows, before, "nothing runs, and nobody waits");
     world.submit(vec![job(prompt(5, 2), 20)]).unwrap();
     for _ in 0..30 {
         world.turn(0);
@@ -361,11 +311,32 @@ fn a_reader_that_stops_is_passed_over_and_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_reader_that_stops_keeps_no_block_that_others_need() {
+    // The first holds three of five blocks and stops reading. The second needs four: at once, or by and by.
+    for (prompt_tokens, output_tokens_max) in [(50, 10), (5, 55)] {
+        let mut limits = settings(1);
+        limits.reply_events_max = 4;
+        let shape = ModelShape { kv_blocks: 5, ..SHAPE };
+        let mut world = World::new(0, shape, limits, Faults::default());
+        world.submit(vec![job(prompt(40, 1), 30)]).unwrap();
+        (0..5).for_each(|_| world.turn(0));
+        world
+            .submit(vec![job(prompt(prompt_tokens, 2), output_tokens_max)])
+            .unwrap();
+        for _ in 0..100 {
+            world.turn(0);
+            world.read(1, 4);
+        }
+        assert_eq!(world.clients[1].finish, Some(Finish::Length));
+        finish(&mut world);
+        assert_eq!(world.clients[0].tokens.len(), 30);
+        assert_eq!(world.dispatcher.stations[0].gauges.preemptions.get(), 1);
+    }
+}
+
+#[test]
 fn too_few_blocks_cost_time_and_no_answer() {
-    let shape = ModelShape {
-        kv_blocks: 8,
-        ..SHAPE
-    };
+    let shape = ModelShape { kv_blocks: 8, ..SHAPE };
     let mut world = World::new(0, shape, settings(1), Faults::default());
     for family in 0..6 {
         world.submit(vec![job(prompt(20, family), 60)]).unwrap();
@@ -395,11 +366,7 @@ fn a_row_that_is_not_numbers_ends_its_own_job_only() {
         panic!("{:?}", world.clients[0].finish);
     };
     assert!(why.contains("not a finite number"), "{why}");
-    assert_eq!(
-        world.clients[3].started,
-        Some(0),
-        "what it computed is not trusted"
-    );
+    assert_eq!(world.clients[3].started, Some(0), "what it computed is not trusted");
     assert_eq!(world.clients[3].tokens.len(), 10);
     assert_eq!(world.dispatcher.stations[0].gauges.rows_not_finite.get(), 1);
     assert_eq!(
@@ -416,14 +383,8 @@ fn full_queues_refuse_and_take_none_of_several_jobs() {
     limits.queue_jobs_max = 2;
     let mut world = World::new(0, SHAPE, limits, Faults::default());
     let one = || job(prompt(5, 1), 5);
-    let too_many = Refused::TooManyJobs {
-        jobs: 4,
-        jobs_max: 3,
-    };
-    assert_eq!(
-        world.submit(vec![one(), one(), one(), one()]),
-        Err(too_many)
-    );
+    let too_many = Refused::TooManyJobs { jobs: 4, jobs_max: 3 };
+    assert_eq!(world.submit(vec![one(), one(), one(), one()]), Err(too_many));
     assert_eq!(world.submit(vec![one(), one()]), Ok(0));
     assert_eq!(world.submit(vec![one(), one()]), Ok(1));
     let full = |waiting| {

@@ -24,9 +24,7 @@ impl Drop for Seed {
 
 fn number_from(variable: &str, default: u64) -> u64 {
     let set = std::env::var(variable).ok();
-    set.map_or(default, |text| {
-        text.parse().expect("a number in the variable")
-    })
+    set.map_or(default, |text| text.parse().expect("a number in the variable"))
 }
 
 fn seeds(default: u64) -> std::ops::Range<u64> {
@@ -63,14 +61,10 @@ fn live(seed: u64, faults: Faults) -> World {
                 if dice.one_in(2) {
                     // Several answers to one prompt.
                     let prompt = jobs[0].prompt.clone();
-                    jobs.iter_mut()
-                        .for_each(|job| job.prompt.clone_from(&prompt));
+                    jobs.iter_mut().for_each(|job| job.prompt.clone_from(&prompt));
                 }
                 match world.submit(jobs) {
-                    Ok(_)
-                    | Err(
-                        Refused::QueueFull { .. } | Refused::TooManyJobs { .. } | Refused::NoEngine,
-                    ) => {}
+                    Ok(_) | Err(Refused::QueueFull { .. } | Refused::TooManyJobs { .. } | Refused::NoEngine) => {}
                     Err(refused) => panic!("{refused}"),
                 }
             }

@@ -98,17 +98,11 @@ pub(super) struct ScriptedModel {
 
 /// A script may have been held when a fault was a panic: it is still good.
 pub(super) fn lock(script: &Mutex<Script>) -> MutexGuard<'_, Script> {
-    script
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    script.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl ScriptedModel {
-    pub(super) fn build(
-        engine: usize,
-        shape: ModelShape,
-        script: Arc<Mutex<Script>>,
-    ) -> Result<Self, ModelError> {
+    pub(super) fn build(engine: usize, shape: ModelShape, script: Arc<Mutex<Script>>) -> Result<Self, ModelError> {
         let mut held = lock(&script);
         let often = held.faults.build;
         if held.throw(often) {
@@ -117,11 +111,7 @@ impl ScriptedModel {
         held.models_alive += 1;
         held.cells[engine] = vec![None; shape.kv_blocks * BLOCK_TOKENS];
         drop(held);
-        Ok(Self {
-            engine,
-            shape,
-            script,
-        })
+        Ok(Self { engine, shape, script })
     }
 }
 
@@ -189,9 +179,9 @@ impl LanguageModel for ScriptedModel {
 
 /// The logits after these tokens: noise with a range of 8, the same for the same tokens.
 pub(super) fn logits_after(tokens: &[u32], vocabulary: usize) -> Vec<f32> {
-    let hash = tokens.iter().fold(0, |hash, token| {
-        mix(hash ^ u64::from(*token)).wrapping_add(1)
-    });
+    let hash = tokens
+        .iter()
+        .fold(0, |hash, token| mix(hash ^ u64::from(*token)).wrapping_add(1));
     let logit = |id| f32::from(u16::try_from(draw(hash, id) >> 48).unwrap()) / 8192.0;
     (0..vocabulary as u64).map(logit).collect()
 }
@@ -205,9 +195,7 @@ fn read(segment: &Segment<'_>, cells: &[Cell]) -> Result<Vec<u32>, String> {
     let end = segment.first_position + segment.tokens.len();
     let token = |position| match cells[cell(segment, position)] {
         Some((found, token)) if found == position => Ok(token),
-        other => Err(format!(
-            "position {position} of {segment:?} holds {other:?}"
-        )),
+        other => Err(format!("position {position} of {segment:?} holds {other:?}")),
     };
     (0..end).map(token).collect()
 }
@@ -226,34 +214,19 @@ fn check(batch: &[Segment<'_>], shape: &ModelShape) -> Vec<String> {
         if segment.block_table.len() < end.div_ceil(BLOCK_TOKENS) {
             wrong.push(format!("short table in {segment:?}"));
         }
-        if segment
-            .tokens
-            .iter()
-            .any(|token| *token as usize >= shape.vocabulary)
-        {
+        if segment.tokens.iter().any(|token| *token as usize >= shape.vocabulary) {
             wrong.push(format!("unknown token in {segment:?}"));
         }
         let mut table = segment.block_table.to_vec();
         table.sort_unstable();
         table.dedup();
-        if table.len() != segment.block_table.len()
-            || table.iter().any(|block| *block as usize >= shape.kv_blocks)
-        {
+        if table.len() != segment.block_table.len() || table.iter().any(|block| *block as usize >= shape.kv_blocks) {
             wrong.push(format!("blocks twice or out of range in {segment:?}"));
         }
-        let written = segment
-            .block_table
-            .iter()
-            .skip(segment.first_position / BLOCK_TOKENS);
-        let others = batch
-            .iter()
-            .enumerate()
-            .filter(|(other, _)| *other != index);
+        let written = segment.block_table.iter().skip(segment.first_position / BLOCK_TOKENS);
+        let others = batch.iter().enumerate().filter(|(other, _)| *other != index);
         for (_, other) in others {
-            if written
-                .clone()
-                .any(|block| other.block_table.contains(block))
-            {
+            if written.clone().any(|block| other.block_table.contains(block)) {
                 wrong.push(format!("{segment:?} writes where {other:?} reads"));
             }
         }

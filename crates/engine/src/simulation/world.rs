@@ -56,12 +56,7 @@ pub(super) fn settings(engines: usize) -> EngineSettings {
 }
 
 impl World {
-    pub(super) fn new(
-        seed: u64,
-        shape: ModelShape,
-        settings: EngineSettings,
-        faults: Faults,
-    ) -> Self {
+    pub(super) fn new(seed: u64, shape: ModelShape, settings: EngineSettings, faults: Faults) -> Self {
         settings.check().unwrap();
         let engines = settings.engines.len();
         let script = Script::new(seed, engines, faults);
@@ -78,8 +73,7 @@ impl World {
             worker
         };
         let workers: Vec<Worker> = (0..engines).map(worker).collect();
-        let failed =
-            |index: usize| dispatcher.stations[index].gauges.state() == EngineState::Failed;
+        let failed = |index: usize| dispatcher.stations[index].gauges.state() == EngineState::Failed;
         let ended = (0..engines).map(failed).collect();
         Self {
             dice: Dice::new(seed),
@@ -134,9 +128,7 @@ impl World {
                 return;
             };
             let said = format!("{index} {event:?}");
-            self.digest = said
-                .bytes()
-                .fold(self.digest, |hash, byte| mix(hash ^ u64::from(byte)));
+            self.digest = said.bytes().fold(self.digest, |hash, byte| mix(hash ^ u64::from(byte)));
             assert_eq!(client.finish, None, "{event:?} came after the end");
             match event {
                 Event::Started { cached_tokens } => {
@@ -162,15 +154,9 @@ impl World {
         for _ in 0..ROUNDS_MAX {
             (0..self.workers.len()).for_each(|index| self.turn(index));
             (0..self.clients.len()).for_each(|index| self.read(index, usize::MAX));
-            let jobs = |index: usize| {
-                self.dispatcher.stations[index]
-                    .gauges
-                    .look(index, "")
-                    .waiting
-            };
+            let jobs = |index: usize| self.dispatcher.stations[index].gauges.look(index, "").waiting;
             let at_rest = (0..self.workers.len()).all(|index| {
-                self.ended[index]
-                    || (self.asleep[index] && !self.dispatcher.stations[index].inbox.has_mail())
+                self.ended[index] || (self.asleep[index] && !self.dispatcher.stations[index].inbox.has_mail())
             });
             if at_rest && (0..self.workers.len()).all(|index| jobs(index) == 0) {
                 break;
@@ -202,9 +188,7 @@ impl World {
         let cells = &script.cells[index];
         for (block, link) in scheduler.pool.cached() {
             let start = block as usize * BLOCK_TOKENS;
-            let held = cells[start..start + BLOCK_TOKENS]
-                .iter()
-                .map(|cell| cell.map(|c| c.1));
+            let held = cells[start..start + BLOCK_TOKENS].iter().map(|cell| cell.map(|c| c.1));
             let expected = link.tokens.iter().map(|token| Some(*token));
             assert!(held.eq(expected), "cached block {block} changed");
         }
@@ -214,11 +198,10 @@ impl World {
     pub(super) fn check_end(&self) {
         let script = lock(&self.script);
         assert!(script.violations.is_empty(), "{:#?}", script.violations);
-        let alive = self
-            .workers
-            .iter()
-            .filter(|worker| worker.engine.is_some())
-            .count();
+        let limits = &self.dispatcher.settings;
+        let most = limits.step_tokens_max + limits.slots;
+        assert!(script.largest_step <= most, "{} rows", script.largest_step);
+        let alive = self.workers.iter().filter(|worker| worker.engine.is_some()).count();
         assert_eq!(script.models_alive, alive, "models alive");
         drop(script);
         let mut counted = 0;
@@ -226,20 +209,13 @@ impl World {
             let status = station.gauges.look(index, "");
             assert_eq!((status.running, status.waiting), (0, 0), "{status:?}");
             assert_eq!(status.kv_blocks_used, 0, "{status:?}");
-            counted +=
-                status.requests_finished + status.requests_cancelled + status.requests_failed;
+            counted += status.requests_finished + status.requests_cancelled + status.requests_failed;
             if let Some(engine) = &self.workers[index].engine {
                 engine.scheduler.pool.check(&vec![0; self.shape.kv_blocks]);
             }
         }
-        assert_eq!(
-            counted,
-            self.clients.len() as u64,
-            "every job ends exactly once"
-        );
-        self.clients
-            .iter()
-            .for_each(|client| check_answer(client, &self.shape));
+        assert_eq!(counted, self.clients.len() as u64, "every job ends exactly once");
+        self.clients.iter().for_each(|client| check_answer(client, &self.shape));
     }
 
     /// How many clients were told that their job failed.
