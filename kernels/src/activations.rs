@@ -6,8 +6,10 @@ use rayon::prelude::*;
 
 use crate::error::expect_length;
 use crate::parallel::SPREAD_FROM;
+#[cfg(target_arch = "x86_64")]
+use crate::simd;
 use crate::storage::{Plain, bytes_of_mut};
-use crate::{Format, KernelError, simd};
+use crate::{Format, KernelError};
 
 /// Rows of activations [rows, columns] f32.
 ///
@@ -184,12 +186,7 @@ impl Quantise for BlockQ8K {
         let (quant_bytes, sums) = rest.split_at_mut(256);
         scale.copy_from_slice(&(largest / 127.0).to_le_bytes());
         quants(values, inverse, quant_bytes);
-        for (group, sum) in quant_bytes
-            .as_chunks::<16>()
-            .0
-            .iter()
-            .zip(sums.as_chunks_mut::<2>().0)
-        {
+        for (group, sum) in quant_bytes.as_chunks::<16>().0.iter().zip(sums.as_chunks_mut::<2>().0) {
             *sum = group
                 .iter()
                 .map(|byte| i16::from(*byte as i8))
@@ -204,12 +201,7 @@ impl Activations {
     ///
     /// # Errors
     /// `Length` if `values` has another length.
-    pub fn copy_from(
-        &mut self,
-        rows: usize,
-        columns: usize,
-        values: &[f32],
-    ) -> Result<(), KernelError> {
+    pub fn copy_from(&mut self, rows: usize, columns: usize, values: &[f32]) -> Result<(), KernelError> {
         expect_length("the activations", values.len(), rows * columns)?;
         self.reshape(rows, columns).copy_from_slice(values);
         Ok(())
@@ -221,9 +213,7 @@ mod tests {
     use super::*;
 
     fn wave(elements: usize) -> Vec<f32> {
-        (0..elements)
-            .map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.03)
-            .collect()
+        (0..elements).map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.03).collect()
     }
 
     #[test]
@@ -238,14 +228,8 @@ mod tests {
         BlockQ8K::to_float(small.q8_k(), &mut larger);
         for ((value, in_32), in_256) in values.iter().zip(large).zip(larger) {
             let step = 1.5 / 127.0;
-            assert!(
-                (value - in_32).abs() < 0.51 * step,
-                "{value} became {in_32}"
-            );
-            assert!(
-                (value - in_256).abs() < 0.51 * step,
-                "{value} became {in_256}"
-            );
+            assert!((value - in_32).abs() < 0.51 * step, "{value} became {in_32}");
+            assert!((value - in_256).abs() < 0.51 * step, "{value} became {in_256}");
         }
     }
 

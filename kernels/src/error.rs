@@ -42,28 +42,16 @@ pub enum KernelError {
 }
 
 /// Passes if `found == needed`.
-pub(crate) fn expect_length(
-    what: &'static str,
-    found: usize,
-    needed: usize,
-) -> Result<(), KernelError> {
+pub(crate) fn expect_length(what: &'static str, found: usize, needed: usize) -> Result<(), KernelError> {
     if found == needed {
         Ok(())
     } else {
-        Err(KernelError::Length {
-            what,
-            found,
-            needed,
-        })
+        Err(KernelError::Length { what, found, needed })
     }
 }
 
 /// Passes if `index < limit`.
-pub(crate) fn expect_below(
-    what: &'static str,
-    found: usize,
-    limit: usize,
-) -> Result<(), KernelError> {
+pub(crate) fn expect_below(what: &'static str, found: usize, limit: usize) -> Result<(), KernelError> {
     if found < limit {
         Ok(())
     } else {

@@ -102,11 +102,7 @@ fn scale_and_minimum(packed: &[u8], j: usize) -> (i32, i32) {
 /// The 6-bit scale (offset by 32) of 16-element group `j` of a Q3_K block: the low 4 bits lie in bytes 0 to 7, the high
 /// 2 bits in bytes 8 to 11.
 fn q3k_scale(packed: &[u8], j: usize) -> i32 {
-    let low = if j < 8 {
-        packed[j] & 15
-    } else {
-        packed[j - 8] >> 4
-    };
+    let low = if j < 8 { packed[j] & 15 } else { packed[j - 8] >> 4 };
     let high = (packed[8 + j % 4] >> (2 * (j / 4))) & 3;
     i32::from(low | (high << 4)) - 32
 }
@@ -202,11 +198,7 @@ impl Block {
         self.read_k_scales(bytes);
         for element in 0..256 {
             let byte = bytes[16 + element / 64 * 32 + element % 32];
-            self.quants[element] = i32::from(if element % 64 < 32 {
-                byte & 15
-            } else {
-                byte >> 4
-            });
+            self.quants[element] = i32::from(if element % 64 < 32 { byte & 15 } else { byte >> 4 });
         }
     }
 
@@ -215,11 +207,7 @@ impl Block {
         self.read_k_scales(bytes);
         for element in 0..256 {
             let byte = bytes[48 + element / 64 * 32 + element % 32];
-            let low = if element % 64 < 32 {
-                byte & 15
-            } else {
-                byte >> 4
-            };
+            let low = if element % 64 < 32 { byte & 15 } else { byte >> 4 };
             let fifth = (bytes[16 + element % 32] >> (element / 32)) & 1;
             self.quants[element] = i32::from(low | (fifth << 4));
         }

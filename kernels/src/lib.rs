@@ -20,6 +20,7 @@ mod matrix;
 mod parallel;
 pub mod rms_norm;
 pub mod rope;
+#[cfg(target_arch = "x86_64")]
 mod simd;
 mod storage;
 pub mod swiglu;
@@ -31,6 +32,4 @@ pub use kv_write::{BLOCK_TOKENS, KvLayer, KvShape};
 pub use matrix::PackedMatrix;
 
 #[cfg(target_endian = "big")]
-compile_error!(
-    "weights are little-endian in the file and used in place: big-endian machines are not supported"
-);
+compile_error!("weights are little-endian in the file and used in place: big-endian machines are not supported");

@@ -96,10 +96,7 @@ mod tests {
             let error = (f64::from(exp(x)) - truth).abs() / truth;
             worst = worst.max(error);
         }
-        assert!(
-            worst < 2.0 * f64::from(f32::EPSILON),
-            "worst relative error {worst:e}"
-        );
+        assert!(worst < 2.0 * f64::from(f32::EPSILON), "worst relative error {worst:e}");
         assert_eq!(exp(0.0), 1.0);
         assert_eq!(exp(-88.0), 0.0);
         assert_eq!(exp(f32::NEG_INFINITY), 0.0);
@@ -125,11 +122,7 @@ mod tests {
         for bits in 0..=u16::MAX {
             let truth = half::f16::from_bits(bits);
             if truth.is_finite() {
-                assert_eq!(
-                    finite_f16(bits).to_bits(),
-                    truth.to_f32().to_bits(),
-                    "{bits:#x}"
-                );
+                assert_eq!(finite_f16(bits).to_bits(), truth.to_f32().to_bits(), "{bits:#x}");
             }
         }
     }

@@ -20,16 +20,9 @@ impl PackedMatrix {
     ///
     /// # Errors
     /// `Size` if `columns` is not a whole number of blocks or a size is zero or overflows; `NoMemory`.
-    pub fn zeroed(
-        format: Format,
-        rows: usize,
-        columns: usize,
-    ) -> Result<PackedMatrix, KernelError> {
+    pub fn zeroed(format: Format, rows: usize, columns: usize) -> Result<PackedMatrix, KernelError> {
         if columns == 0 || !columns.is_multiple_of(format.block_elements()) {
-            let allowed = format!(
-                "a multiple of {} for {format:?} weights",
-                format.block_elements()
-            );
+            let allowed = format!("a multiple of {} for {format:?} weights", format.block_elements());
             return Err(KernelError::Size {
                 what: "columns",
                 found: columns,
@@ -37,17 +30,14 @@ impl PackedMatrix {
             });
         }
         let row_bytes = columns / format.block_elements() * format.block_bytes();
-        let bytes = row_bytes
-            .checked_mul(rows)
-            .filter(|bytes| *bytes > 0)
-            .ok_or_else(|| {
-                let allowed = "at least 1 and small enough to address".to_owned();
-                KernelError::Size {
-                    what: "rows",
-                    found: rows,
-                    allowed,
-                }
-            })?;
+        let bytes = row_bytes.checked_mul(rows).filter(|bytes| *bytes > 0).ok_or_else(|| {
+            let allowed = "at least 1 and small enough to address".to_owned();
+            KernelError::Size {
+                what: "rows",
+                found: rows,
+                allowed,
+            }
+        })?;
         Ok(PackedMatrix {
             format,
             rows,
@@ -60,12 +50,7 @@ impl PackedMatrix {
     ///
     /// # Errors
     /// As [`PackedMatrix::zeroed`]; `Length` if the bytes are not exactly the matrix's.
-    pub fn from_bytes(
-        format: Format,
-        rows: usize,
-        columns: usize,
-        bytes: &[u8],
-    ) -> Result<PackedMatrix, KernelError> {
+    pub fn from_bytes(format: Format, rows: usize, columns: usize, bytes: &[u8]) -> Result<PackedMatrix, KernelError> {
         let mut matrix = PackedMatrix::zeroed(format, rows, columns)?;
         expect_length("the matrix's bytes", bytes.len(), matrix.bytes().len())?;
         matrix.bytes_mut().copy_from_slice(bytes);

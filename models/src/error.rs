@@ -38,9 +38,7 @@ pub enum ModelsError {
         name: String,
     },
     /// A tensor that the architecture does not have: leaving it out would change the answers.
-    #[error(
-        "{file}: tensor {name} has no place in a {architecture} model: this variant is not supported"
-    )]
+    #[error("{file}: tensor {name} has no place in a {architecture} model: this variant is not supported")]
     UnknownTensor {
         /// The file.
         file: String,

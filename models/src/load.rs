@@ -15,12 +15,8 @@ const PIECE_BYTES: usize = 4 << 20;
 /// An empty matrix for `tensor`, whose shape was checked.
 pub(crate) fn place(tensor: &TensorInfo) -> Result<PackedMatrix, ModelsError> {
     let size = |elements: u64| usize::try_from(elements).unwrap_or(usize::MAX);
-    PackedMatrix::zeroed(
-        format(tensor.kind),
-        size(tensor.rows()),
-        size(tensor.columns()),
-    )
-    .map_err(|source| refuse(tensor, source))
+    PackedMatrix::zeroed(format(tensor.kind), size(tensor.rows()), size(tensor.columns()))
+        .map_err(|source| refuse(tensor, source))
 }
 
 fn refuse(tensor: &TensorInfo, source: KernelError) -> ModelsError {
@@ -58,10 +54,7 @@ pub(crate) fn fill(
             scope.spawn(work);
         }
     });
-    match failure
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-    {
+    match failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
         Some(error) => Err(ModelsError::File(error)),
         None => Ok(()),
     }
@@ -69,10 +62,7 @@ pub(crate) fn fill(
 
 /// The next piece; a thread that panicked has left the iterator whole.
 fn take<T>(pieces: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
-    pieces
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .next()
+    pieces.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next()
 }
 
 fn keep_first(failure: &Mutex<Option<GgufError>>, error: GgufError) {
@@ -98,7 +88,6 @@ pub(crate) fn vector(gguf: &Gguf, tensor: &TensorInfo) -> Result<Vec<f32>, Model
 /// The values of a matrix of one row.
 pub(crate) fn numbers(tensor: &TensorInfo, matrix: &PackedMatrix) -> Result<Vec<f32>, ModelsError> {
     let mut values = vec![0.0; matrix.columns()];
-    kernels::embedding::embedding(matrix, &[0], &mut values)
-        .map_err(|source| refuse(tensor, source))?;
+    kernels::embedding::embedding(matrix, &[0], &mut values).map_err(|source| refuse(tensor, source))?;
     Ok(values)
 }

@@ -91,10 +91,7 @@ struct Check<'a> {
 impl Check<'_> {
     fn layer(&mut self, config: &Config, layer: usize) -> Result<(), ModelsError> {
         let (hidden, ffn) = (config.hidden, config.ffn);
-        let (queries, keys) = (
-            config.heads * config.head_dim,
-            config.kv_heads * config.head_dim,
-        );
+        let (queries, keys) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
         let required = [
             ("attn_norm.weight", &[hidden][..]),
             ("attn_q.weight", &[hidden, queries]),

@@ -8,9 +8,7 @@ use crate::error::{KernelError, expect_length};
 /// `Length` if their lengths differ.
 pub fn add(sums: &mut [f32], values: &[f32]) -> Result<(), KernelError> {
     expect_length("the addend", values.len(), sums.len())?;
-    sums.iter_mut()
-        .zip(values)
-        .for_each(|(sum, value)| *sum += value);
+    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
     Ok(())
 }
 
@@ -22,9 +20,7 @@ pub fn add_bias(rows: &mut [f32], bias: &[f32]) -> Result<(), KernelError> {
     let whole = rows.len() / bias.len().max(1) * bias.len();
     expect_length("the biased rows", rows.len(), whole)?;
     for row in rows.chunks_exact_mut(bias.len().max(1)) {
-        row.iter_mut()
-            .zip(bias)
-            .for_each(|(value, bias)| *value += bias);
+        row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
     }
     Ok(())
 }

@@ -12,7 +12,9 @@ use rayon::prelude::*;
 
 use crate::error::{KernelError, expect_below, expect_length};
 use crate::parallel::SPREAD_FROM;
-use crate::{BLOCK_TOKENS, KvLayer, simd};
+#[cfg(target_arch = "x86_64")]
+use crate::simd;
+use crate::{BLOCK_TOKENS, KvLayer};
 
 /// The most elements of a head.
 pub const HEAD_DIM_MAX: usize = 256;
@@ -54,13 +56,7 @@ pub fn attention(
     let (kv_heads, item) = (layer.shape().kv_heads, group * layer.shape().head_dim);
     let attend = |index: usize, output: &mut [f32]| {
         let queries = &queries[index * item..(index + 1) * item];
-        attend(
-            queries,
-            layer,
-            index % kv_heads,
-            rows[index / kv_heads],
-            output,
-        );
+        attend(queries, layer, index % kv_heads, rows[index / kv_heads], output);
     };
     let keys: usize = rows.iter().map(|row| row.position + 1).sum();
     if 2 * keys * heads * layer.shape().head_dim < SPREAD_FROM {
@@ -103,10 +99,7 @@ fn check(
             allowed,
         });
     }
-    if shape.head_dim == 0
-        || shape.head_dim > HEAD_DIM_MAX
-        || !shape.head_dim.is_multiple_of(scalar::CHUNK)
-    {
+    if shape.head_dim == 0 || shape.head_dim > HEAD_DIM_MAX || !shape.head_dim.is_multiple_of(scalar::CHUNK) {
         let allowed = format!("a multiple of {} up to {HEAD_DIM_MAX}", scalar::CHUNK);
         return Err(KernelError::Size {
             what: "the head's length",
@@ -114,11 +107,7 @@ fn check(
             allowed,
         });
     }
-    expect_length(
-        "the queries",
-        queries.len(),
-        rows.len() * heads * shape.head_dim,
-    )?;
+    expect_length("the queries", queries.len(), rows.len() * heads * shape.head_dim)?;
     expect_length("the attention's output", output.len(), queries.len())?;
     for row in rows {
         let blocks = row.position / BLOCK_TOKENS + 1;

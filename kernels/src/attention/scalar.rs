@@ -39,22 +39,13 @@ pub fn attend(queries: &[f32], layer: &KvLayer, kv_head: usize, row: Row<'_>, ou
 
 /// `N` heads over all blocks of the row.
 #[inline(always)]
-fn attend_together<const N: usize>(
-    queries: &[f32],
-    layer: &KvLayer,
-    kv_head: usize,
-    row: Row<'_>,
-    output: &mut [f32],
-) {
+fn attend_together<const N: usize>(queries: &[f32], layer: &KvLayer, kv_head: usize, row: Row<'_>, output: &mut [f32]) {
     let head_dim = layer.shape().head_dim;
     let scale = 1.0 / (head_dim as f32).sqrt();
     let mut maximums = [f32::NEG_INFINITY; N];
     let mut sums = [0.0f32; N];
     output.fill(0.0);
-    for (index, block) in row.block_table[..=row.position / BLOCK_TOKENS]
-        .iter()
-        .enumerate()
-    {
+    for (index, block) in row.block_table[..=row.position / BLOCK_TOKENS].iter().enumerate() {
         let seen = (row.position + 1 - index * BLOCK_TOKENS).min(BLOCK_TOKENS);
         let mut weights = scores::<N>(queries, head_dim, layer.keys(*block as usize, kv_head));
         let mut shrinks = [1.0f32; N];
@@ -89,11 +80,7 @@ fn attend_together<const N: usize>(
 
 /// The products of `N` queries with a block's 16 keys [head_dim, 16], element by element in order.
 #[inline(always)]
-fn scores<const N: usize>(
-    queries: &[f32],
-    head_dim: usize,
-    keys: &[u16],
-) -> [[f32; BLOCK_TOKENS]; N] {
+fn scores<const N: usize>(queries: &[f32], head_dim: usize, keys: &[u16]) -> [[f32; BLOCK_TOKENS]; N] {
     let mut scores = [[0.0f32; BLOCK_TOKENS]; N];
     for (element, bits) in keys.as_chunks::<BLOCK_TOKENS>().0.iter().enumerate() {
         let keys = bits.map(finite_f16);

@@ -46,24 +46,15 @@ fn truth(query: &[f32], layer: &KvLayer, kv_head: usize, row: Row<'_>) -> Vec<f6
     let scores: Vec<f64> = (0..=row.position)
         .map(|position| {
             let (block, slot) = at(position);
-            let key = |i: usize| {
-                f64::from(finite_f16(
-                    layer.keys(block, kv_head)[i * BLOCK_TOKENS + slot],
-                ))
-            };
-            (0..head_dim)
-                .map(|i| f64::from(query[i]) * key(i))
-                .sum::<f64>()
-                / (head_dim as f64).sqrt()
+            let key = |i: usize| f64::from(finite_f16(layer.keys(block, kv_head)[i * BLOCK_TOKENS + slot]));
+            (0..head_dim).map(|i| f64::from(query[i]) * key(i)).sum::<f64>() / (head_dim as f64).sqrt()
         })
         .collect();
     let maximum = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = scores.iter().map(|score| (score - maximum).exp()).sum();
     let value = |position: usize, i: usize| {
         let (block, slot) = at(position);
-        f64::from(finite_f16(
-            layer.values(block, kv_head)[slot * head_dim + i],
-        ))
+        f64::from(finite_f16(layer.values(block, kv_head)[slot * head_dim + i]))
     };
     (0..head_dim)
         .map(|i| {
@@ -76,13 +67,7 @@ fn truth(query: &[f32], layer: &KvLayer, kv_head: usize, row: Row<'_>) -> Vec<f6
 
 #[test]
 fn it_is_the_softmax_of_the_scores_times_the_values() {
-    for (heads, kv_heads, head_dim) in [
-        (1, 1, 16),
-        (4, 2, 32),
-        (7, 1, 64),
-        (12, 2, 128),
-        (5, 5, 256),
-    ] {
+    for (heads, kv_heads, head_dim) in [(1, 1, 16), (4, 2, 32), (7, 1, 64), (12, 2, 128), (5, 5, 256)] {
         let shape = KvShape { kv_heads, head_dim };
         let (layer, table) = cache(shape, 70);
         let rows: Vec<Row> = [0, 1, 15, 16, 17, 31, 32, 69]
@@ -173,9 +158,7 @@ fn what_lies_behind_a_position_is_not_seen() {
     let (mut before, mut after) = (vec![0.0; 64], vec![0.0; 64]);
     attention(&queries, 2, &layer, &rows, &mut before).unwrap();
     for position in 21..40 {
-        layer
-            .write(&table, position, &[6e4; 32], &[f32::NAN; 32])
-            .unwrap();
+        layer.write(&table, position, &[6e4; 32], &[f32::NAN; 32]).unwrap();
     }
     attention(&queries, 2, &layer, &rows, &mut after).unwrap();
     assert_eq!(before, after);

@@ -13,19 +13,11 @@ use crate::{PackedMatrix, parallel};
 ///
 /// # Errors
 /// `Range` for a token past the table; `Length` if `output` is not [rows, hidden].
-pub fn embedding(
-    table: &PackedMatrix,
-    tokens: &[u32],
-    output: &mut [f32],
-) -> Result<(), KernelError> {
+pub fn embedding(table: &PackedMatrix, tokens: &[u32], output: &mut [f32]) -> Result<(), KernelError> {
     for token in tokens {
         expect_below("token", *token as usize, table.rows())?;
     }
-    expect_length(
-        "the embedding",
-        output.len(),
-        tokens.len() * table.columns(),
-    )?;
+    expect_length("the embedding", output.len(), tokens.len() * table.columns())?;
     // A row costs some ten operations an element.
     let work = 10 * output.len();
     parallel::for_each_row(output, table.columns(), work, |row, values| {

@@ -56,8 +56,7 @@ impl KvLayer {
         let elements = elements.ok_or(no_memory.clone())?;
         // Asked for and given back first: `vec!` would abort the process instead of failing.
         let mut room: Vec<u16> = Vec::new();
-        room.try_reserve_exact(2 * elements)
-            .map_err(|_| no_memory)?;
+        room.try_reserve_exact(2 * elements).map_err(|_| no_memory)?;
         drop(room);
         Ok(KvLayer {
             shape,
@@ -90,19 +89,11 @@ impl KvLayer {
         keys: &[f32],
         values: &[f32],
     ) -> Result<(), KernelError> {
-        expect_below(
-            "block of the position",
-            position / BLOCK_TOKENS,
-            block_table.len(),
-        )?;
+        expect_below("block of the position", position / BLOCK_TOKENS, block_table.len())?;
         let block = block_table[position / BLOCK_TOKENS] as usize;
         expect_below("block", block, self.blocks())?;
         expect_length("the token's keys", keys.len(), self.shape.row_elements())?;
-        expect_length(
-            "the token's values",
-            values.len(),
-            self.shape.row_elements(),
-        )?;
+        expect_length("the token's values", values.len(), self.shape.row_elements())?;
         let elements = self.shape.block_elements();
         let range = block * elements..(block + 1) * elements;
         let (key_block, value_block) = (&mut self.keys[range.clone()], &mut self.values[range]);
@@ -149,10 +140,7 @@ mod tests {
             head_dim: 3,
         };
         let mut layer = KvLayer::zeroed(shape, 4).unwrap();
-        let (keys, values) = (
-            [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
-            [-1.0, -2.0, -3.0, -4.0, -5.0, 1e9],
-        );
+        let (keys, values) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [-1.0, -2.0, -3.0, -4.0, -5.0, 1e9]);
         layer.write(&[1, 3], 18, &keys, &values).unwrap();
         for head in 0..2 {
             for element in 0..3 {

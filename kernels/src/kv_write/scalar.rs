@@ -22,10 +22,7 @@ pub fn write(
         .chunks_exact_mut(head_dim * BLOCK_TOKENS)
         .zip(values.chunks_exact(head_dim));
     for (head, values) in heads {
-        for (place, value) in head[slot * head_dim..(slot + 1) * head_dim]
-            .iter_mut()
-            .zip(values)
-        {
+        for (place, value) in head[slot * head_dim..(slot + 1) * head_dim].iter_mut().zip(values) {
             *place = bounded_f16(*value);
         }
     }

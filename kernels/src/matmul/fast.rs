@@ -11,8 +11,10 @@ use rayon::prelude::*;
 
 use super::output::Output;
 use crate::parallel::SPREAD_FROM;
+#[cfg(target_arch = "x86_64")]
+use crate::simd;
 use crate::storage::{Plain, bytes_of};
-use crate::{Activations, Format, PackedMatrix, math, simd};
+use crate::{Activations, Format, PackedMatrix, math};
 
 /// Activation rows taken together with a weight row: their 8-bit form stays in the second-level cache (64 rows of 8,960
 /// columns are 0.6 MB) while the weight row stays in the first.
@@ -72,8 +74,7 @@ impl Product<'_> {
                     let weight = &weights[row * row_blocks..(row + 1) * row_blocks];
                     for n in tile.clone() {
                         let activation = &activations[n * row_blocks..(n + 1) * row_blocks];
-                        self.output
-                            .set(n, row, T::vec_dot(columns, weight, activation));
+                        self.output.set(n, row, T::vec_dot(columns, weight, activation));
                     }
                 }
             });
@@ -87,8 +88,7 @@ impl Product<'_> {
             let weight = &self.weights.bytes()[row * row_bytes..(row + 1) * row_bytes];
             for n in 0..self.activations.rows() {
                 let activation = &self.activations.q8_0()[n * row_blocks..(n + 1) * row_blocks];
-                self.output
-                    .set(n, row, dot_q5_0(weight, bytes_of(activation)));
+                self.output.set(n, row, dot_q5_0(weight, bytes_of(activation)));
             }
         }
     }
@@ -109,21 +109,14 @@ impl Product<'_> {
 
 fn dot_q5_0(weight: &[u8], activation: &[u8]) -> f32 {
     let mut sum = 0.0;
-    for (weight, activation) in weight
-        .as_chunks::<22>()
-        .0
-        .iter()
-        .zip(activation.as_chunks::<34>().0)
-    {
+    for (weight, activation) in weight.as_chunks::<22>().0.iter().zip(activation.as_chunks::<34>().0) {
         let scale = |block: &[u8]| f16::from_le_bytes([block[0], block[1]]).to_f32();
         let high = u32::from_le_bytes([weight[2], weight[3], weight[4], weight[5]]);
         let mut product = 0;
         for l in 0..16 {
             let low = i32::from(weight[6 + l] & 15) + 16 * i32::from((high >> l) & 1 == 1) - 16;
-            let up =
-                i32::from(weight[6 + l] >> 4) + 16 * i32::from((high >> (l + 16)) & 1 == 1) - 16;
-            product +=
-                low * i32::from(activation[2 + l] as i8) + up * i32::from(activation[18 + l] as i8);
+            let up = i32::from(weight[6 + l] >> 4) + 16 * i32::from((high >> (l + 16)) & 1 == 1) - 16;
+            product += low * i32::from(activation[2 + l] as i8) + up * i32::from(activation[18 + l] as i8);
         }
         sum += product as f32 * (scale(weight) * scale(activation));
     }

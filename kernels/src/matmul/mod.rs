@@ -21,22 +21,14 @@ use crate::{Activations, PackedMatrix};
 ///
 /// # Errors
 /// `Size` if the columns differ; `Length` if `output` is not [n, rows].
-pub fn matmul(
-    weights: &PackedMatrix,
-    activations: &mut Activations,
-    output: &mut [f32],
-) -> Result<(), KernelError> {
+pub fn matmul(weights: &PackedMatrix, activations: &mut Activations, output: &mut [f32]) -> Result<(), KernelError> {
     check(weights, activations, output)?;
     activations.prepare(weights.format());
     fast::matmul(weights, activations, output);
     Ok(())
 }
 
-fn check(
-    weights: &PackedMatrix,
-    activations: &Activations,
-    output: &[f32],
-) -> Result<(), KernelError> {
+fn check(weights: &PackedMatrix, activations: &Activations, output: &[f32]) -> Result<(), KernelError> {
     if weights.columns() != activations.columns() {
         let allowed = format!("{}, the weights' columns", weights.columns());
         return Err(KernelError::Size {
@@ -45,11 +37,7 @@ fn check(
             allowed,
         });
     }
-    expect_length(
-        "the product",
-        output.len(),
-        activations.rows() * weights.rows(),
-    )
+    expect_length("the product", output.len(), activations.rows() * weights.rows())
 }
 
 #[cfg(test)]

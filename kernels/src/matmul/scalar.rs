@@ -9,11 +9,7 @@ use crate::{Activations, Format, KernelError, PackedMatrix};
 ///
 /// # Errors
 /// As [`super::matmul`].
-pub fn matmul(
-    weights: &PackedMatrix,
-    activations: &mut Activations,
-    output: &mut [f32],
-) -> Result<(), KernelError> {
+pub fn matmul(weights: &PackedMatrix, activations: &mut Activations, output: &mut [f32]) -> Result<(), KernelError> {
     check(weights, activations, output)?;
     activations.prepare(weights.format());
     for row in 0..weights.rows() {
@@ -55,20 +51,14 @@ fn dot_quantised(weights: &PackedMatrix, row: usize, activations: &Activations, 
             products += block.group_scales[group] * dot;
             minimums += block.group_minimums[group] * activation.iter().sum::<i32>();
         }
-        let block_sum = f64::from(block.scale) * f64::from(products)
-            - f64::from(block.minimum) * f64::from(minimums);
+        let block_sum = f64::from(block.scale) * f64::from(products) - f64::from(block.minimum) * f64::from(minimums);
         sum += f64::from(scale) * block_sum;
     }
     sum as f32
 }
 
 /// The scale and the integers of block `index` of activation row `n`.
-fn activation_block(
-    format: Format,
-    activations: &Activations,
-    n: usize,
-    index: usize,
-) -> (f32, Vec<i32>) {
+fn activation_block(format: Format, activations: &Activations, n: usize, index: usize) -> (f32, Vec<i32>) {
     let blocks = activations.columns() / format.block_elements();
     let at = n * blocks + index;
     let integers = |bytes: &[u8]| bytes.iter().map(|byte| i32::from(*byte as i8)).collect();

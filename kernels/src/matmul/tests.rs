@@ -55,20 +55,12 @@ fn encode(format: Format, values: &[f32]) -> Vec<u8> {
 }
 
 fn matrix(format: Format, rows: usize, columns: usize, noise: &mut Noise) -> PackedMatrix {
-    PackedMatrix::from_bytes(
-        format,
-        rows,
-        columns,
-        &encode(format, &noise.values(rows * columns)),
-    )
-    .unwrap()
+    PackedMatrix::from_bytes(format, rows, columns, &encode(format, &noise.values(rows * columns))).unwrap()
 }
 
 fn activations(n: usize, columns: usize, noise: &mut Noise) -> Activations {
     let mut activations = Activations::new();
-    activations
-        .copy_from(n, columns, &noise.values(n * columns))
-        .unwrap();
+    activations.copy_from(n, columns, &noise.values(n * columns)).unwrap();
     activations
 }
 
@@ -76,14 +68,7 @@ fn activations(n: usize, columns: usize, noise: &mut Noise) -> Activations {
 fn the_fast_twin_agrees_with_the_scalar_one() {
     let mut noise = Noise(1);
     for format in Format::ALL {
-        for (rows, blocks, n) in [
-            (1, 1, 1),
-            (3, 2, 1),
-            (7, 3, 5),
-            (65, 1, 3),
-            (130, 6, 67),
-            (600, 4, 2),
-        ] {
+        for (rows, blocks, n) in [(1, 1, 1), (3, 2, 1), (7, 3, 5), (65, 1, 3), (130, 6, 67), (600, 4, 2)] {
             let columns = blocks
                 * if format.block_elements() == 1 {
                     37
@@ -143,11 +128,7 @@ fn a_row_alone_is_the_same_row_in_company_bit_for_bit() {
             for index in [0, n / 2, n - 1] {
                 let mut alone = Activations::new();
                 alone
-                    .copy_from(
-                        1,
-                        columns,
-                        &together.values()[index * columns..(index + 1) * columns],
-                    )
+                    .copy_from(1, columns, &together.values()[index * columns..(index + 1) * columns])
                     .unwrap();
                 let mut product = vec![0.0; rows];
                 matmul(&weights, &mut alone, &mut product).unwrap();

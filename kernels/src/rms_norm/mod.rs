@@ -5,7 +5,9 @@ mod avx2;
 pub mod scalar;
 
 use crate::error::{KernelError, expect_length};
-use crate::{parallel, simd};
+use crate::parallel;
+#[cfg(target_arch = "x86_64")]
+use crate::simd;
 
 /// Divides each row by the root of its mean square and multiplies by the weights.
 ///
@@ -17,12 +19,7 @@ use crate::{parallel, simd};
 /// `Length` if the input is not whole rows or the output is not as long.
 ///
 /// Source: Zhang and Sennrich 2019, equation 4. Twin: [`scalar::rms_norm_row`], equal bit for bit.
-pub fn rms_norm(
-    input: &[f32],
-    weight: &[f32],
-    epsilon: f32,
-    output: &mut [f32],
-) -> Result<(), KernelError> {
+pub fn rms_norm(input: &[f32], weight: &[f32], epsilon: f32, output: &mut [f32]) -> Result<(), KernelError> {
     let columns = weight.len().max(1);
     expect_length(
         "the rows to normalise",
@@ -31,12 +28,7 @@ pub fn rms_norm(
     )?;
     expect_length("the normalised rows", output.len(), input.len())?;
     parallel::for_each_row(output, columns, 2 * input.len(), |row, normed| {
-        rms_norm_row(
-            &input[row * columns..(row + 1) * columns],
-            weight,
-            epsilon,
-            normed,
-        );
+        rms_norm_row(&input[row * columns..(row + 1) * columns], weight, epsilon, normed);
     });
     Ok(())
 }
@@ -45,11 +37,7 @@ pub fn rms_norm(
 ///
 /// # Errors
 /// `Length` if `values` is not whole rows.
-pub fn rms_norm_in_place(
-    values: &mut [f32],
-    weight: &[f32],
-    epsilon: f32,
-) -> Result<(), KernelError> {
+pub fn rms_norm_in_place(values: &mut [f32], weight: &[f32], epsilon: f32) -> Result<(), KernelError> {
     let columns = weight.len().max(1);
     expect_length(
         "the rows to normalise",
@@ -78,9 +66,7 @@ mod tests {
     use super::*;
 
     fn wave(length: usize) -> Vec<f32> {
-        (0..length)
-            .map(|i| ((i * 31 % 97) as f32 - 48.0) / 16.0)
-            .collect()
+        (0..length).map(|i| ((i * 31 % 97) as f32 - 48.0) / 16.0).collect()
     }
 
     #[test]
@@ -90,8 +76,7 @@ mod tests {
             let mut output = vec![0.0; 3 * columns];
             rms_norm(&input, &weight, 1e-6, &mut output).unwrap();
             for (input, output) in input.chunks(columns).zip(output.chunks(columns)) {
-                let square =
-                    input.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / columns as f64;
+                let square = input.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / columns as f64;
                 for ((input, weight), found) in input.iter().zip(&weight).zip(output) {
                     let truth = f64::from(*input) / (square + 1e-6).sqrt() * f64::from(*weight);
                     assert!(

@@ -44,18 +44,9 @@ impl Rotation {
     ///
     /// # Errors
     /// `Length` if `values` does not have the rows that were prepared.
-    pub fn apply(
-        &self,
-        values: &mut [f32],
-        heads: usize,
-        pairing: Pairing,
-    ) -> Result<(), KernelError> {
+    pub fn apply(&self, values: &mut [f32], heads: usize, pairing: Pairing) -> Result<(), KernelError> {
         let row = heads * 2 * self.half;
-        expect_length(
-            "the rows to turn",
-            values.len() * self.half,
-            self.cosines.len() * row,
-        )?;
+        expect_length("the rows to turn", values.len() * self.half, self.cosines.len() * row)?;
         if row == 0 {
             return Ok(());
         }
@@ -87,23 +78,15 @@ mod tests {
         let mut halves = [1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0, 4.0];
         let mut neighbours = halves;
         rotation.apply(&mut halves, 1, Pairing::Halves).unwrap();
-        rotation
-            .apply(&mut neighbours, 1, Pairing::Neighbours)
-            .unwrap();
+        rotation.apply(&mut neighbours, 1, Pairing::Neighbours).unwrap();
         let expected = [1.0, 2.0, 3.0, 4.0, -3.0, 2.0, 1.0, 4.0];
         assert!(
-            halves
-                .iter()
-                .zip(expected)
-                .all(|(x, y)| (x - y).abs() < 1e-6),
+            halves.iter().zip(expected).all(|(x, y)| (x - y).abs() < 1e-6),
             "{halves:?}"
         );
         let expected = [1.0, 2.0, 3.0, 4.0, -2.0, 1.0, 3.0, 4.0];
         assert!(
-            neighbours
-                .iter()
-                .zip(expected)
-                .all(|(x, y)| (x - y).abs() < 1e-6),
+            neighbours.iter().zip(expected).all(|(x, y)| (x - y).abs() < 1e-6),
             "{neighbours:?}"
         );
     }

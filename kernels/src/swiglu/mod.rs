@@ -5,7 +5,9 @@ mod avx2;
 pub mod scalar;
 
 use crate::error::{KernelError, expect_length};
-use crate::{parallel, simd};
+use crate::parallel;
+#[cfg(target_arch = "x86_64")]
+use crate::simd;
 
 /// Writes `silu(gate) * up`, with `silu(x) = x / (1 + e^-x)`.
 ///
@@ -15,19 +17,10 @@ use crate::{parallel, simd};
 /// `Length` if they are not equally long, whole rows.
 ///
 /// Source: Shazeer 2020, equation 6. Twin: [`scalar::swiglu`], equal bit for bit.
-pub fn swiglu(
-    gate: &[f32],
-    up: &[f32],
-    columns: usize,
-    output: &mut [f32],
-) -> Result<(), KernelError> {
+pub fn swiglu(gate: &[f32], up: &[f32], columns: usize, output: &mut [f32]) -> Result<(), KernelError> {
     expect_length("the up projection", up.len(), gate.len())?;
     expect_length("the gated rows", output.len(), gate.len())?;
-    expect_length(
-        "the gate's rows",
-        gate.len(),
-        gate.len() / columns.max(1) * columns,
-    )?;
+    expect_length("the gate's rows", gate.len(), gate.len() / columns.max(1) * columns)?;
     // An exponential is some twenty operations.
     parallel::for_each_row(output, columns, 20 * gate.len(), |row, output| {
         let range = row * columns..(row + 1) * columns;

@@ -32,13 +32,9 @@ impl Architecture {
     }
 
     fn from_name(name: &str) -> Option<Architecture> {
-        [
-            Architecture::Qwen2,
-            Architecture::Llama,
-            Architecture::Qwen3,
-        ]
-        .into_iter()
-        .find(|architecture| architecture.name() == name)
+        [Architecture::Qwen2, Architecture::Llama, Architecture::Qwen3]
+            .into_iter()
+            .find(|architecture| architecture.name() == name)
     }
 }
 
@@ -77,11 +73,10 @@ impl Config {
     /// that the metadata contradicts: the first thing found.
     pub fn from_gguf(gguf: &Gguf) -> Result<Config, ModelsError> {
         let name = gguf.metadata().text("general.architecture")?;
-        let architecture =
-            Architecture::from_name(name).ok_or_else(|| ModelsError::Architecture {
-                file: gguf.name().to_owned(),
-                found: name.chars().take(40).collect(),
-            })?;
+        let architecture = Architecture::from_name(name).ok_or_else(|| ModelsError::Architecture {
+            file: gguf.name().to_owned(),
+            found: name.chars().take(40).collect(),
+        })?;
         let keys = Keys {
             gguf,
             prefix: architecture.name(),
@@ -145,9 +140,7 @@ impl Keys<'_> {
     /// A whole number in `least..=most`.
     fn number(&self, name: &str, least: u64, most: u64) -> Result<usize, ModelsError> {
         let found = self.gguf.metadata().unsigned(&self.key(name))?;
-        let number = usize::try_from(found)
-            .ok()
-            .filter(|_| (least..=most).contains(&found));
+        let number = usize::try_from(found).ok().filter(|_| (least..=most).contains(&found));
         number.ok_or_else(|| self.refuse(name, found, format!("{least} to {most}")))
     }
 
@@ -170,18 +163,14 @@ impl Keys<'_> {
         if heads.is_multiple_of(kv_heads) && heads / kv_heads <= group_max {
             Ok(kv_heads)
         } else {
-            let allowed =
-                format!("a divisor of the {heads} query heads, at most {group_max} to one");
+            let allowed = format!("a divisor of the {heads} query heads, at most {group_max} to one");
             Err(self.refuse("attention.head_count_kv", kv_heads, allowed))
         }
     }
 
     /// `attention.key_length`, else the residual stream shared evenly by the heads.
     fn head_dim(&self, hidden: usize, heads: usize) -> Result<usize, ModelsError> {
-        let (most, step) = (
-            kernels::attention::HEAD_DIM_MAX,
-            kernels::attention::HEAD_DIM_STEP,
-        );
+        let (most, step) = (kernels::attention::HEAD_DIM_MAX, kernels::attention::HEAD_DIM_STEP);
         let (key, head_dim) = if self.has("attention.key_length") {
             (
                 "attention.key_length",
@@ -194,8 +183,7 @@ impl Keys<'_> {
             return Err(self.refuse("attention.head_count", heads, allowed));
         };
         if head_dim > most || !head_dim.is_multiple_of(step) {
-            let allowed =
-                format!("such that a head has a multiple of {step} elements up to {most}");
+            let allowed = format!("such that a head has a multiple of {step} elements up to {most}");
             return Err(self.refuse(key, format!("such that a head has {head_dim}"), allowed));
         }
         for other in ["attention.value_length", "rope.dimension_count"] {
@@ -222,11 +210,7 @@ impl Keys<'_> {
         for name in ["expert_count", "attention.sliding_window"] {
             if self.has(name) && self.number(name, 0, u64::MAX)? != 0 {
                 let found = self.number(name, 0, u64::MAX)?;
-                return Err(self.refuse(
-                    name,
-                    found,
-                    "0: only dense models with full attention are supported",
-                ));
+                return Err(self.refuse(name, found, "0: only dense models with full attention are supported"));
             }
         }
         Ok(())

@@ -73,11 +73,7 @@ struct Scaled {
 /// Source: Peng et al. 2023, section 3.2 and equation 22; the parameters' names are GGUF's.
 fn yarn(keys: &Keys<'_>, base: f64, plain: &[f64]) -> Result<Scaled, ModelsError> {
     let factor = f64::from(keys.positive("rope.scaling.factor", 1.0)?);
-    let context = keys.number(
-        "rope.scaling.original_context_length",
-        1,
-        CONTEXT_TOKENS_MAX,
-    )? as f64;
+    let context = keys.number("rope.scaling.original_context_length", 1, CONTEXT_TOKENS_MAX)? as f64;
     let attention_factor = f64::from(keys.positive("rope.scaling.attn_factor", 1.0)?);
     let beta_fast = f64::from(keys.positive("rope.scaling.yarn_beta_fast", 32.0)?);
     let beta_slow = f64::from(keys.positive("rope.scaling.yarn_beta_slow", 1.0)?);
@@ -102,10 +98,7 @@ fn factors(keys: &Keys<'_>, pairs: usize) -> Result<Vec<f32>, ModelsError> {
         return Ok(vec![1.0; pairs]);
     };
     let factors = crate::load::vector(keys.gguf, tensor)?;
-    match factors
-        .iter()
-        .find(|factor| !(factor.is_finite() && **factor > 0.0))
-    {
+    match factors.iter().find(|factor| !(factor.is_finite() && **factor > 0.0)) {
         Some(found) => Err(ModelsError::Setting {
             file: keys.gguf.name().to_owned(),
             key: FACTORS_TENSOR.to_owned(),

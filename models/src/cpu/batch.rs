@@ -16,10 +16,7 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// A segment that contradicts `shape`: a mistake of the engine, told apart from the model's own.
-    pub(super) fn new(
-        segments: &[Segment<'a>],
-        shape: ModelShape,
-    ) -> Result<Batch<'a>, ModelError> {
+    pub(super) fn new(segments: &[Segment<'a>], shape: ModelShape) -> Result<Batch<'a>, ModelError> {
         let rows = segments.iter().map(|segment| segment.tokens.len()).sum();
         let mut batch = Batch {
             tokens: Vec::with_capacity(rows),
@@ -51,11 +48,7 @@ fn check(segment: &Segment<'_>, shape: ModelShape) -> Result<(), String> {
     if segment.tokens.is_empty() {
         return Err("a segment has no tokens".to_owned());
     }
-    if let Some(token) = segment
-        .tokens
-        .iter()
-        .find(|token| **token as usize >= shape.vocabulary)
-    {
+    if let Some(token) = segment.tokens.iter().find(|token| **token as usize >= shape.vocabulary) {
         return Err(format!(
             "token {token} is not in the vocabulary of {}",
             shape.vocabulary
@@ -75,14 +68,8 @@ fn check(segment: &Segment<'_>, shape: ModelShape) -> Result<(), String> {
             segment.block_table.len()
         ));
     };
-    match table
-        .iter()
-        .find(|block| **block as usize >= shape.kv_blocks)
-    {
-        Some(block) => Err(format!(
-            "block {block} is not in the pool of {}",
-            shape.kv_blocks
-        )),
+    match table.iter().find(|block| **block as usize >= shape.kv_blocks) {
+        Some(block) => Err(format!("block {block} is not in the pool of {}", shape.kv_blocks)),
         None => Ok(()),
     }
 }

@@ -50,20 +50,13 @@ impl Decoder {
     }
 
     /// Computes a step; `logits` becomes [wanted, vocabulary].
-    pub(super) fn forward(
-        &mut self,
-        batch: &Batch<'_>,
-        logits: &mut Vec<f32>,
-    ) -> Result<(), KernelError> {
+    pub(super) fn forward(&mut self, batch: &Batch<'_>, logits: &mut Vec<f32>) -> Result<(), KernelError> {
         let weights = Arc::clone(&self.weights);
         let (config, rows) = (weights.config(), batch.tokens.len());
         self.hidden.resize(rows * config.hidden, 0.0);
         embedding(&weights.embedding, &batch.tokens, &mut self.hidden)?; // [rows, hidden]
-        self.rotation.prepare(
-            &batch.positions,
-            &config.rope.frequencies,
-            config.rope.magnitude,
-        );
+        self.rotation
+            .prepare(&batch.positions, &config.rope.frequencies, config.rope.magnitude);
         for (index, layer) in weights.layers.iter().enumerate() {
             self.attend(index, layer, batch)?;
             self.feed_forward(layer, rows)?;
@@ -72,12 +65,7 @@ impl Decoder {
     }
 
     /// `hidden += mixed(attention(rope(query, key), value))` of the normalised rows.
-    fn attend(
-        &mut self,
-        index: usize,
-        layer: &Layer,
-        batch: &Batch<'_>,
-    ) -> Result<(), KernelError> {
+    fn attend(&mut self, index: usize, layer: &Layer, batch: &Batch<'_>) -> Result<(), KernelError> {
         let weights = Arc::clone(&self.weights);
         let (config, rows) = (weights.config(), batch.tokens.len());
         let (epsilon, heads, kv_heads) = (config.rms_epsilon, config.heads, config.kv_heads);
@@ -103,10 +91,7 @@ impl Decoder {
         // Every row's keys and values are in the cache before any row attends: a row of a chunk sees those before it.
         let cache = &mut self.cache[index];
         let width = kv_heads * config.head_dim;
-        let pairs = self
-            .keys
-            .chunks_exact(width)
-            .zip(self.values.chunks_exact(width));
+        let pairs = self.keys.chunks_exact(width).zip(self.values.chunks_exact(width));
         for (row, (keys, values)) in batch.rows.iter().zip(pairs) {
             cache.write(row.block_table, row.position, keys, values)?;
         }
@@ -133,18 +118,9 @@ impl Decoder {
     fn read_out(&mut self, batch: &Batch<'_>, logits: &mut Vec<f32>) -> Result<(), KernelError> {
         let config = self.weights.config();
         let normed = self.input.reshape(batch.wanted.len(), config.hidden); // [wanted, hidden]
-        for (row, normed) in batch
-            .wanted
-            .iter()
-            .zip(normed.chunks_exact_mut(config.hidden))
-        {
+        for (row, normed) in batch.wanted.iter().zip(normed.chunks_exact_mut(config.hidden)) {
             let hidden = &self.hidden[row * config.hidden..(row + 1) * config.hidden];
-            rms_norm(
-                hidden,
-                &self.weights.output_norm,
-                config.rms_epsilon,
-                normed,
-            )?;
+            rms_norm(hidden, &self.weights.output_norm, config.rms_epsilon, normed)?;
         }
         logits.resize(batch.wanted.len() * config.vocabulary, 0.0);
         matmul(self.weights.output(), &mut self.input, logits) // [wanted, vocabulary]
@@ -152,11 +128,7 @@ impl Decoder {
 }
 
 /// `output` becomes [rows of `input`, rows of the weight], bias added.
-fn project(
-    linear: &Linear,
-    input: &mut Activations,
-    output: &mut Vec<f32>,
-) -> Result<(), KernelError> {
+fn project(linear: &Linear, input: &mut Activations, output: &mut Vec<f32>) -> Result<(), KernelError> {
     output.resize(input.rows() * linear.weight.rows(), 0.0);
     matmul(&linear.weight, input, output)?;
     match &linear.bias {

@@ -32,11 +32,7 @@ impl CpuModel {
     ///
     /// # Errors
     /// More context than the model was made for, no blocks or too many, no memory for the pool, no threads.
-    pub fn new(
-        weights: Arc<Weights>,
-        context_tokens: usize,
-        kv_blocks: usize,
-    ) -> Result<CpuModel, ModelsError> {
+    pub fn new(weights: Arc<Weights>, context_tokens: usize, kv_blocks: usize) -> Result<CpuModel, ModelsError> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         CpuModel::with_threads(weights, context_tokens, kv_blocks, threads)
     }
@@ -102,11 +98,7 @@ impl LanguageModel for CpuModel {
         self.shape
     }
 
-    fn forward(
-        &mut self,
-        segments: &[Segment<'_>],
-        logits: &mut Vec<f32>,
-    ) -> Result<(), ModelError> {
+    fn forward(&mut self, segments: &[Segment<'_>], logits: &mut Vec<f32>) -> Result<(), ModelError> {
         let batch = Batch::new(segments, self.shape)?;
         logits.clear();
         let step = || self.decoder.forward(&batch, logits);

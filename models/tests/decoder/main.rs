@@ -1,0 +1,11 @@
+//! The decoder seen from outside: against an independent f32 model, against itself in other company, and against files
+//! that lie.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, unreachable_pub)]
+
+mod agreement;
+mod company;
+mod loading;
+mod make;
+mod refusals;
+mod truth;
