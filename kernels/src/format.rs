@@ -168,9 +168,9 @@ impl Block {
     /// 128 elements, bits 2k and 2k+1 of byte l are element 32k + l.
     fn read_q2k(&mut self, bytes: &[u8]) {
         (self.scale, self.minimum) = (half_at(bytes, 80), half_at(bytes, 82));
-        for j in 0..16 {
-            self.group_scales[j] = i32::from(bytes[j] & 15);
-            self.group_minimums[j] = i32::from(bytes[j] >> 4);
+        for (j, byte) in bytes[..16].iter().enumerate() {
+            self.group_scales[j] = i32::from(byte & 15);
+            self.group_minimums[j] = i32::from(byte >> 4);
         }
         for element in 0..256 {
             let (half, k, l) = (element / 128, element % 128 / 32, element % 32);

@@ -68,7 +68,7 @@ fn yarn_leaves_fast_pairs_and_stretches_slow_ones() {
         file.text("qwen3.rope.scaling.type", "yarn")
             .float("qwen3.rope.scaling.factor", 4.0)
             .unsigned("qwen3.rope.scaling.original_context_length", 32_768)
-            .float("qwen3.rope.scaling.attn_factor", 0.878_248_86)
+            .float("qwen3.rope.scaling.attn_factor", 0.878_248_9)
     });
     let plain = rope(|file| file);
     assert!((yarn.magnitude - 1.0).abs() < 1e-6, "{}", yarn.magnitude);
