@@ -2,11 +2,8 @@
 
 use std::cmp::Ordering;
 
-use super::weight::{LEAST, ONE, part_of_one, weight};
+use super::weight::{LANES, LEAST, ONE, exp, part_of_one};
 use crate::job::Sampling;
-
-/// How many of the likeliest tokens are sorted first; doubled while `top_p` wants more.
-const FIRST_LOOK: usize = 64;
 
 /// A token that may be drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,13 +22,24 @@ pub(crate) fn likelier(a: &Candidate, b: &Candidate) -> Ordering {
 /// Fills `kept` with every token that has a weight, in order of ids.
 pub(crate) fn collect(logits: &[f32], largest: f32, temperature: f32, kept: &mut Vec<Candidate>) {
     kept.clear();
-    // One comparison sorts out nearly all tokens of a real model. A little low, so that rounding loses none.
+    // Most of a real model's tokens are far below the largest. A little low, so that rounding loses none.
     let floor = largest + (LEAST - 0.1) * temperature;
-    for (id, &logit) in (0_u32..).zip(logits) {
-        if logit >= floor {
-            let scaled = (logit - largest) / temperature;
-            let weight = weight(scaled);
-            if weight > 0 {
+    let (mut scaled, mut parts) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+    for (first_id, logits) in (0_u32..).step_by(LANES).zip(logits.chunks(LANES)) {
+        if !logits.iter().any(|logit| *logit >= floor) {
+            continue;
+        }
+        for (scaled, logit) in scaled.iter_mut().zip(logits) {
+            *scaled = (logit - largest) / temperature;
+        }
+        for (part, scaled) in parts.iter_mut().zip(&scaled) {
+            *part = exp(scaled.clamp(LEAST, 0.0));
+        }
+        kept.reserve(LANES);
+        let chances = scaled.iter().zip(&parts).take(logits.len());
+        for (id, (&scaled, &part)) in (first_id..).zip(chances) {
+            if scaled > LEAST {
+                let weight = part_of_one(part);
                 kept.push(Candidate { id, scaled, weight });
             }
         }
@@ -43,8 +51,10 @@ pub(crate) fn collect(logits: &[f32], largest: f32, temperature: f32, kept: &mut
 /// Each cut counts shares of what the cut before it left, as vLLM does. `top_k` keeps exactly k, of equals the lower
 /// ids; `top_p` keeps the fewest tokens whose share reaches it.
 pub(crate) fn cut(kept: &mut Vec<Candidate>, sorting: &mut Vec<Candidate>, sampling: &Sampling) {
-    let least = part_of_one(sampling.min_p).min(ONE);
-    kept.retain(|candidate| candidate.weight >= least);
+    if sampling.min_p > 0.0 {
+        let least = part_of_one(sampling.min_p).min(ONE);
+        kept.retain(|candidate| candidate.weight >= least);
+    }
     if let Some(last) = last_of_top_k(kept, sorting, sampling.top_k) {
         kept.retain(|candidate| likelier(candidate, &last).is_le());
     }
@@ -71,29 +81,26 @@ fn last_of_top_p(kept: &[Candidate], sorting: &mut Vec<Candidate>, top_p: f32) -
     }
     let total: u64 = kept.iter().map(|candidate| candidate.weight).sum();
     let wanted = share_of(total, top_p);
+    // All tokens at or below this weight together are less than what is to be cut, so the last one kept is above it.
+    // Half of what the sum allows, because exp may be wrong in the last bit and the order is by logits.
+    let tail = total.saturating_sub(wanted) / (2 * kept.len().max(1) as u64);
     sorting.clear();
-    sorting.extend_from_slice(kept);
-    let mut rest = sorting.as_mut_slice();
-    let (mut look, mut sum) = (FIRST_LOOK, 0);
-    while !rest.is_empty() {
-        let likeliest = if look < rest.len() {
-            rest.select_nth_unstable_by(look - 1, likelier);
-            let (likeliest, after) = std::mem::take(&mut rest).split_at_mut(look);
-            rest = after;
-            likeliest
+    sorting.extend(kept.iter().filter(|candidate| candidate.weight > tail));
+    // Halve the set where the sum crosses what is wanted: the work is a geometric series, and nothing is sorted.
+    let (mut rest, mut sum) = (sorting.as_mut_slice(), 0);
+    while rest.len() > 1 {
+        let half = rest.len() / 2;
+        rest.select_nth_unstable_by(half, likelier);
+        let (likeliest, others) = rest.split_at_mut(half);
+        let likeliest_sum: u64 = likeliest.iter().map(|candidate| candidate.weight).sum();
+        if sum + likeliest_sum >= wanted {
+            rest = likeliest;
         } else {
-            std::mem::take(&mut rest)
-        };
-        likeliest.sort_unstable_by(likelier);
-        for candidate in likeliest.iter() {
-            sum += candidate.weight;
-            if sum >= wanted {
-                return Some(*candidate);
-            }
+            sum += likeliest_sum;
+            rest = others;
         }
-        look *= 2;
     }
-    None
+    rest.first().copied()
 }
 
 /// The least weight that is at least this share of `total`, and at least 1.

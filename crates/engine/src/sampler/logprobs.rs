@@ -1,6 +1,6 @@
 //! Log-probabilities of the model's own distribution: before bias, penalties, temperature and cuts, as vLLM gives them.
 
-use super::weight::exp;
+use super::weight::{LANES, exp};
 
 /// The row's likeliest tokens and how to turn a logit into a log-probability.
 pub(crate) struct Logprobs {
@@ -12,13 +12,18 @@ pub(crate) struct Logprobs {
 impl Logprobs {
     /// Of one row whose largest logit is known and finite.
     pub(crate) fn new(logits: &[f32], largest: f32) -> Self {
-        let sum: f64 = logits
-            .iter()
-            .map(|logit| logit - largest)
-            // Anything below adds less than an f64 sum that is at least 1 can show.
-            .filter(|below| *below > -60.0)
-            .map(|below| f64::from(exp(below)))
-            .sum();
+        let (mut parts, mut sum) = ([0.0_f32; LANES], 0.0_f64);
+        for logits in logits.chunks(LANES) {
+            // Anything lower adds less than an f64 sum that is at least 1 can show.
+            for (part, logit) in parts.iter_mut().zip(logits) {
+                *part = exp((logit - largest).max(-60.0));
+            }
+            sum += parts
+                .iter()
+                .take(logits.len())
+                .map(|part| f64::from(*part))
+                .sum::<f64>();
+        }
         Self {
             largest,
             log_sum: sum.ln(),
