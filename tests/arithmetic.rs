@@ -73,12 +73,7 @@ fn a_follow_up_is_understood_from_the_turn_before() {
             {"role": "user", "content": question}, {"role": "assistant", "content": first.text},
             {"role": "user", "content": then}
         ]);
-        answer(
-            &server
-                .post(CHAT, &with(chat(""), json!({"messages": messages})))
-                .ok(),
-        )
-        .text
+        answer(&server.post(CHAT, &with(chat(""), json!({"messages": messages}))).ok()).text
     };
     let english = follow_up("What is 12 + 30?", "and plus 5?");
     assert!(ends_in_number(&english, 47), "{english}");

@@ -12,10 +12,7 @@ fn text(reply: &Value) -> &str {
 
 fn tokenized(server: &Server, text: &str) -> Value {
     server
-        .post(
-            "/tokenize",
-            &json!({"prompt": text, "add_special_tokens": true}),
-        )
+        .post("/tokenize", &json!({"prompt": text, "add_special_tokens": true}))
         .ok()["tokens"]
         .clone()
 }
@@ -25,14 +22,9 @@ fn a_prompt_may_be_text_or_its_token_ids() {
     let server = Server::start();
     let request = |prompt: Value| with(endless(12), json!({"prompt": prompt}));
     let by_text = server.post(COMPLETIONS, &request(json!("1 + 1"))).ok();
-    let by_ids = server
-        .post(COMPLETIONS, &request(tokenized(&server, "1 + 1")))
-        .ok();
+    let by_ids = server.post(COMPLETIONS, &request(tokenized(&server, "1 + 1"))).ok();
     assert_eq!(by_text["object"], "text_completion");
-    assert!(
-        by_text["id"].as_str().unwrap().starts_with("cmpl-"),
-        "{by_text}"
-    );
+    assert!(by_text["id"].as_str().unwrap().starts_with("cmpl-"), "{by_text}");
     assert_eq!(text(&by_text), text(&by_ids));
     assert_eq!(by_text["usage"], by_ids["usage"]);
     assert_eq!(by_text["usage"]["completion_tokens"], 12);
@@ -97,9 +89,7 @@ fn a_measuring_client_sees_an_event_for_every_token() {
     let server = Server::start();
     let ids: Vec<u32> = (0..64).map(|index| 300 + index * 7 % 200).collect();
     let request = with(endless(64), json!({"prompt": ids, "stream": true}));
-    let events = server
-        .stream(COMPLETIONS, &request)
-        .filter(|data| data != "[DONE]");
+    let events = server.stream(COMPLETIONS, &request).filter(|data| data != "[DONE]");
     let tokens = events.map(|data| serde_json::from_str::<Value>(&data).unwrap());
     let tokens = tokens.filter(|event| {
         event["choices"]
@@ -116,11 +106,7 @@ fn logprobs_come_with_the_tokens_as_text_or_as_ids() {
     let reply = server.post(COMPLETIONS, &request).ok();
     let logprobs = &reply["choices"][0]["logprobs"];
     for field in ["tokens", "token_logprobs", "top_logprobs", "text_offset"] {
-        assert_eq!(
-            logprobs[field].as_array().map(Vec::len),
-            Some(6),
-            "{field}: {logprobs}"
-        );
+        assert_eq!(logprobs[field].as_array().map(Vec::len), Some(6), "{field}: {logprobs}");
     }
     let tokens: Vec<&str> = logprobs["tokens"]
         .as_array()
@@ -128,12 +114,7 @@ fn logprobs_come_with_the_tokens_as_text_or_as_ids() {
         .iter()
         .map(|token| token.as_str().unwrap())
         .collect();
-    for (index, top) in logprobs["top_logprobs"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .enumerate()
-    {
+    for (index, top) in logprobs["top_logprobs"].as_array().unwrap().iter().enumerate() {
         let best = top
             .as_object()
             .unwrap()
@@ -147,10 +128,7 @@ fn logprobs_come_with_the_tokens_as_text_or_as_ids() {
     }
 
     let by_id = server
-        .post(
-            COMPLETIONS,
-            &with(request, json!({"return_tokens_as_token_ids": true})),
-        )
+        .post(COMPLETIONS, &with(request, json!({"return_tokens_as_token_ids": true})))
         .ok();
     let logprobs = &by_id["choices"][0]["logprobs"];
     for (token, name) in logprobs["tokens"].as_array().unwrap().iter().zip(&tokens) {
@@ -190,10 +168,7 @@ fn a_think_tag_is_plain_text_here() {
     let reply = server
         .post(COMPLETIONS, &with(endless(60), json!({"prompt": "hello"})))
         .ok();
-    assert!(
-        reply["choices"][0].get("reasoning_content").is_none()
-            && reply["choices"][0].get("message").is_none()
-    );
+    assert!(reply["choices"][0].get("reasoning_content").is_none() && reply["choices"][0].get("message").is_none());
 }
 
 #[test]
@@ -216,6 +191,9 @@ fn prompts_that_cannot_be_are_refused() {
         let reply = server.post(COMPLETIONS, &with(endless(1), json!({"prompt": prompt})));
         assert_eq!(reply.status, 400, "{prompt}: {}", reply.text());
         let error = check_error(&prompt.to_string(), &reply.text());
-        assert_eq!(error["param"], "prompt", "{error}");
+        assert!(
+            error["param"].as_str().is_some_and(|param| param.starts_with("prompt")),
+            "{error}"
+        );
     }
 }

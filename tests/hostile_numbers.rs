@@ -60,20 +60,13 @@ fn check_field(server: &mut Server, door: &str, base: &Value, field: &str) {
     let mut connection = server.connect();
     for value in strange_values() {
         let case = format!("{field} = {value} at {door}");
-        let reply = connection.post(
-            door,
-            with(base.clone(), json!({field: value}))
-                .to_string()
-                .as_bytes(),
-        );
+        let reply = connection.post(door, with(base.clone(), json!({field: value})).to_string().as_bytes());
         match reply.status {
             200 => assert!(reply.json()["choices"].is_array(), "{case}"),
             400 => {
                 let error = check_error(&case, &reply.text());
                 assert_eq!(error["type"], "invalid_request_error", "{case}: {error}");
-                let named = error["param"]
-                    .as_str()
-                    .is_some_and(|param| param.starts_with(field));
+                let named = error["param"].as_str().is_some_and(|param| param.starts_with(field));
                 assert!(named, "the error does not name its field, {case}: {error}");
             }
             status => panic!("{case}: {status} {}", reply.text()),
@@ -84,7 +77,7 @@ fn check_field(server: &mut Server, door: &str, base: &Value, field: &str) {
 
 #[test]
 fn strange_numbers_in_a_chat_are_answered_or_refused_by_name() {
-    let mut server = Server::start();
+    let mut server = Server::with(&["--context", "256"]);
     let base = with(chat("hello"), json!({"max_tokens": 2}));
     for field in BOTH {
         check_field(&mut server, CHAT, &base, field);
@@ -121,7 +114,7 @@ fn strange_numbers_in_a_chat_are_answered_or_refused_by_name() {
 
 #[test]
 fn strange_numbers_in_a_completion_are_answered_or_refused_by_name() {
-    let mut server = Server::start();
+    let mut server = Server::with(&["--context", "256"]);
     for field in BOTH.iter().chain(&["logprobs", "best_of"]) {
         check_field(&mut server, COMPLETIONS, &endless(2), field);
     }
@@ -142,10 +135,7 @@ fn a_refused_number_says_what_is_allowed() {
         assert_eq!(reply.status, 400, "{field} = {value}: {}", reply.text());
         let error = check_error(field, &reply.text());
         let message = error["message"].as_str().unwrap();
-        assert!(
-            message.contains(field) && message.contains(allowed),
-            "{message}"
-        );
+        assert!(message.contains(field) && message.contains(allowed), "{message}");
         assert!(
             message.starts_with(|first: char| !first.is_uppercase()) && !message.ends_with('.'),
             "{message}"
@@ -155,7 +145,7 @@ fn a_refused_number_says_what_is_allowed() {
 
 #[test]
 fn a_logit_bias_takes_only_known_tokens_and_finite_weights() {
-    let mut server = Server::start();
+    let mut server = Server::with(&["--context", "256"]);
     let base = with(chat("hello"), json!({"max_tokens": 2}));
     for (bias, status) in [
         (json!({}), 200),

@@ -16,10 +16,7 @@ fn status_of(server: &Server, bytes: &[u8]) -> Option<u16> {
 fn requests_that_are_not_http_are_refused() {
     let mut server = Server::start();
     let long_path = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(20_000));
-    let many_headers = format!(
-        "GET /v1/models HTTP/1.1\r\nHost: a\r\n{}\r\n",
-        "X-A: b\r\n".repeat(500)
-    );
+    let many_headers = format!("GET /v1/models HTTP/1.1\r\nHost: a\r\n{}\r\n", "X-A: b\r\n".repeat(500));
     let large_header = format!(
         "GET /v1/models HTTP/1.1\r\nHost: a\r\nX-A: {}\r\n\r\n",
         "b".repeat(200_000)
@@ -31,10 +28,22 @@ fn requests_that_are_not_http_are_refused() {
         ("HTTP/2 without asking", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
         ("a header without a colon", b"GET /v1/models HTTP/1.1\r\nHost a\r\n\r\n"),
         ("a NUL in a header", b"GET /v1/models HTTP/1.1\r\nHost: a\0b\r\n\r\n"),
-        ("a negative length", b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n"),
-        ("a length that is not a number", b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 1e3\r\n\r\n"),
-        ("two lengths", b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
-        ("a bad chunk", b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        (
+            "a negative length",
+            b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        ),
+        (
+            "a length that is not a number",
+            b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 1e3\r\n\r\n",
+        ),
+        (
+            "two lengths",
+            b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+        ),
+        (
+            "a bad chunk",
+            b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        ),
         ("a very long path", long_path.as_bytes()),
         ("five hundred headers", many_headers.as_bytes()),
         ("a header of 200 kB", large_header.as_bytes()),
@@ -50,7 +59,8 @@ fn requests_that_are_not_http_are_refused() {
 #[test]
 fn a_body_that_is_framed_twice_is_not_taken_for_two_requests() {
     let server = Server::start();
-    let smuggled = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
+    let smuggled =
+        b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
         0\r\n\r\nGET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut connection = server.connect();
     connection.write(smuggled);
@@ -58,10 +68,7 @@ fn a_body_that_is_framed_twice_is_not_taken_for_two_requests() {
     let replies = String::from_utf8_lossy(&connection.rest())
         .matches("HTTP/1.1 200")
         .count();
-    assert_eq!(
-        replies, 0,
-        "the second half of a body was answered as a request"
-    );
+    assert_eq!(replies, 0, "the second half of a body was answered as a request");
     check_serves(&server);
 }
 
@@ -96,7 +103,10 @@ fn a_client_that_dawdles_over_its_headers_or_body_is_closed_and_harms_nobody() {
             0 => b"",
             1 => b"GET /v1/mod",
             2 => b"GET /v1/models HTTP/1.1\r\nHost: a\r\nX-A: ",
-            _ => b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{\"mod",
+            _ => {
+                b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+                Content-Length: 100\r\n\r\n{\"mod"
+            }
         };
         connection.write(bytes);
     }
@@ -114,10 +124,7 @@ fn a_client_that_dawdles_over_its_headers_or_body_is_closed_and_harms_nobody() {
 
 #[test]
 fn a_connection_that_has_had_its_reply_and_stays_silent_is_closed() {
-    let server = Server::with_environment(
-        &[],
-        &[("TANDEM_IDLE_SECONDS", "1"), ("TANDEM_HEADER_SECONDS", "1")],
-    );
+    let server = Server::with_environment(&[], &[("TANDEM_IDLE_SECONDS", "1"), ("TANDEM_HEADER_SECONDS", "1")]);
     let mut connection = server.connect();
     assert_eq!(connection.get("/v1/models").status, 200);
     assert_eq!(connection.rest(), b"", "nothing more was asked");
@@ -146,10 +153,7 @@ fn clients_that_leave_free_what_they_held() {
     let mut server = Server::with(&["--devices", "cpu", "--slots", "2"]);
     for round in 0..30 {
         let mut connection = server.connect();
-        let request = with(
-            endless(200),
-            json!({"stream": round % 2 == 0, "n": 1 + round % 3}),
-        );
+        let request = with(endless(200), json!({"stream": round % 2 == 0, "n": 1 + round % 3}));
         connection.send_post(COMPLETIONS, request.to_string().as_bytes());
         match round % 3 {
             0 => drop(connection),
@@ -171,10 +175,7 @@ fn a_client_that_stops_reading_harms_nobody_and_is_let_go() {
     let server = Server::with_environment(&["--devices", "cpu"], &[("TANDEM_WRITE_SECONDS", "1")]);
     let tokens = context_tokens(&server) - 16;
     // Eight choices with twenty logprobs each are megabytes: more than the sockets between us hold.
-    let request = with(
-        endless(tokens),
-        json!({"stream": true, "n": 8, "logprobs": 20}),
-    );
+    let request = with(endless(tokens), json!({"stream": true, "n": 8, "logprobs": 20}));
     let mut deaf = server.connect();
     deaf.send_post(COMPLETIONS, request.to_string().as_bytes());
     wait_until("the deaf client's request runs", || {

@@ -14,10 +14,7 @@ fn check_refused(server: &Server, door: &str, request: &Value, limit: &str) -> V
     let reply = server.post(door, request);
     assert_eq!(reply.status, 400, "{}", reply.text());
     let error = check_error(limit, &reply.text());
-    assert!(
-        error["message"].as_str().unwrap().contains(limit),
-        "{error}"
-    );
+    assert!(error["message"].as_str().unwrap().contains(limit), "{error}");
     error
 }
 
@@ -32,12 +29,7 @@ fn n_may_be_eight() {
     assert_eq!(reply["choices"].as_array().map(Vec::len), Some(8));
     check_refused(&server, CHAT, &two_tokens(json!({"n": 9})), "8");
     check_refused(&server, CHAT, &two_tokens(json!({"n": 1_000_000_000})), "8");
-    check_refused(
-        &server,
-        COMPLETIONS,
-        &with(endless(2), json!({"n": 9})),
-        "8",
-    );
+    check_refused(&server, COMPLETIONS, &with(endless(2), json!({"n": 9})), "8");
 }
 
 #[test]
@@ -54,37 +46,25 @@ fn top_logprobs_may_be_twenty() {
         &two_tokens(json!({"logprobs": true, "top_logprobs": 21})),
         "20",
     );
-    check_refused(
-        &server,
-        COMPLETIONS,
-        &with(endless(2), json!({"logprobs": 21})),
-        "20",
-    );
+    check_refused(&server, COMPLETIONS, &with(endless(2), json!({"logprobs": 21})), "20");
 }
 
 #[test]
 fn stop_strings_may_be_four_of_some_length() {
     let server = Server::start();
-    let stop =
-        |count: usize, chars: usize| two_tokens(json!({"stop": vec!["中".repeat(chars); count]}));
+    let stop = |count: usize, chars: usize| two_tokens(json!({"stop": vec!["中".repeat(chars); count]}));
     check_allowed(&server, CHAT, &stop(4, 64));
     check_refused(&server, CHAT, &stop(5, 1), "4");
     check_refused(&server, CHAT, &stop(1, 65), "64");
     check_refused(&server, CHAT, &stop(100_000, 1), "4");
-    check_refused(
-        &server,
-        CHAT,
-        &two_tokens(json!({"stop": ["a", 1]})),
-        "stop",
-    );
+    check_refused(&server, CHAT, &two_tokens(json!({"stop": ["a", 1]})), "stop");
 }
 
 #[test]
 fn logit_bias_may_name_three_hundred_tokens() {
     let server = Server::start();
     let bias = |count: usize| {
-        let entries: serde_json::Map<String, Value> =
-            (0..count).map(|id| (id.to_string(), json!(1))).collect();
+        let entries: serde_json::Map<String, Value> = (0..count).map(|id| (id.to_string(), json!(1))).collect();
         two_tokens(json!({"logit_bias": entries}))
     };
     check_allowed(&server, CHAT, &bias(300));
@@ -96,9 +76,7 @@ fn logit_bias_may_name_three_hundred_tokens() {
 fn a_conversation_may_have_as_many_messages_as_the_setting_says() {
     let server = Server::with_environment(&[], &[("TANDEM_MESSAGES", "6")]);
     let messages = |count: usize| {
-        let messages: Vec<Value> = (0..count)
-            .map(|_| json!({"role": "user", "content": "a"}))
-            .collect();
+        let messages: Vec<Value> = (0..count).map(|_| json!({"role": "user", "content": "a"})).collect();
         two_tokens(json!({"messages": messages}))
     };
     check_allowed(&server, CHAT, &messages(6));
@@ -121,32 +99,18 @@ fn one_request_may_hold_some_prompts() {
 fn prompt_and_output_may_fill_the_context_and_not_more() {
     let mut server = Server::with(&["--context", "256"]);
     assert_eq!(context_tokens(&server), 256);
-    let request =
-        |prompt: usize, output: usize| with(endless(output), json!({"prompt": vec![40; prompt]}));
+    let request = |prompt: usize, output: usize| with(endless(output), json!({"prompt": vec![40; prompt]}));
     for (prompt, output) in [(1, 254), (1, 255), (200, 55), (200, 56), (255, 1)] {
         let reply = server.post(COMPLETIONS, &request(prompt, output)).ok();
-        assert_eq!(
-            reply["choices"][0]["finish_reason"], "length",
-            "{prompt} + {output}"
-        );
-        assert_eq!(
-            reply["usage"]["completion_tokens"], output,
-            "{prompt} + {output}"
-        );
+        assert_eq!(reply["choices"][0]["finish_reason"], "length", "{prompt} + {output}");
+        assert_eq!(reply["usage"]["completion_tokens"], output, "{prompt} + {output}");
     }
     // More output than there is room for is cut there or refused; more prompt is refused.
     for (prompt, output) in [(1, 256), (200, 57), (200, 2_560), (255, 2), (1, 2_560)] {
         let reply = server.post(COMPLETIONS, &request(prompt, output));
         match reply.status {
-            200 => assert_eq!(
-                reply.json()["usage"]["total_tokens"],
-                256,
-                "{prompt} + {output}"
-            ),
-            400 => assert_eq!(
-                check_error("context", &reply.text())["code"],
-                "context_length_exceeded"
-            ),
+            200 => assert_eq!(reply.json()["usage"]["total_tokens"], 256, "{prompt} + {output}"),
+            400 => assert_eq!(check_error("context", &reply.text())["code"], "context_length_exceeded"),
             status => panic!("{prompt} + {output}: {status} {}", reply.text()),
         }
     }

@@ -4,12 +4,7 @@
 //! a test's name is what it claims. The official OpenAI clients are tested apart, by `tests/clients/run`.
 
 // A test that cannot go on says so by a panic; that is what `unwrap` and `expect` are for here.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stderr,
-    clippy::print_stdout
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout)]
 
 mod support;
 

@@ -46,10 +46,7 @@ fn a_stream_gives_the_same_reply_piece_by_piece() {
 
     let request = with(chat(ADD_PROGRAM), json!({"stream": true}));
     let mut events = server.stream(CHAT, &request);
-    assert_eq!(
-        events.header("content-type"),
-        Some("text/event-stream; charset=utf-8")
-    );
+    assert_eq!(events.header("content-type"), Some("text/event-stream; charset=utf-8"));
     assert_eq!(events.header("cache-control"), Some("no-cache"));
     assert_eq!(events.header("x-accel-buffering"), Some("no"));
     assert_eq!(joined(&mut events), whole);
@@ -67,26 +64,17 @@ fn a_stream_is_made_of_the_chunks_that_clients_expect() {
     );
     let mut data: Vec<String> = server.stream(CHAT, &request).collect();
     assert_eq!(data.pop().as_deref(), Some("[DONE]"));
-    let chunks: Vec<Value> = data
-        .iter()
-        .map(|data| serde_json::from_str(data).unwrap())
-        .collect();
+    let chunks: Vec<Value> = data.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
 
     for chunk in &chunks {
         assert_eq!(chunk["object"], "chat.completion.chunk");
         for field in ["id", "created", "model"] {
-            assert_eq!(
-                chunk[field], chunks[0][field],
-                "{field} changes in the stream"
-            );
+            assert_eq!(chunk[field], chunks[0][field], "{field} changes in the stream");
         }
     }
     let (usage, chunks) = chunks.split_last().unwrap();
     assert_eq!(usage["choices"], json!([]));
-    assert!(
-        usage["usage"]["completion_tokens"].as_u64() > Some(20),
-        "{usage}"
-    );
+    assert!(usage["usage"]["completion_tokens"].as_u64() > Some(20), "{usage}");
 
     let (last, chunks) = chunks.split_last().unwrap();
     assert_eq!(last["choices"][0]["finish_reason"], "stop");
@@ -104,18 +92,11 @@ fn a_stream_is_made_of_the_chunks_that_clients_expect() {
         let delta = chunk["choices"][0]["delta"].as_object().unwrap();
         assert_eq!(delta.len(), 1, "a delta says one thing: {chunk}");
         let (field, text) = delta.iter().next().unwrap();
-        assert!(
-            text.as_str().is_some_and(|text| !text.is_empty()),
-            "{chunk}"
-        );
+        assert!(text.as_str().is_some_and(|text| !text.is_empty()), "{chunk}");
         answered |= field == "content";
         assert_eq!(
             field,
-            if answered {
-                "content"
-            } else {
-                "reasoning_content"
-            },
+            if answered { "content" } else { "reasoning_content" },
             "the thought comes first: {chunk}"
         );
     }

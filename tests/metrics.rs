@@ -24,27 +24,15 @@ const ROUTER_BLOCK: [&str; 12] = [
 
 /// Splits a series line into its name with labels and its value.
 fn series(line: &str) -> (&str, f64) {
-    let (name, value) = line
-        .rsplit_once(' ')
-        .unwrap_or_else(|| panic!("not a series: {line}"));
-    (
-        name,
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("not a number: {line}")),
-    )
+    let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("not a series: {line}"));
+    (name, value.parse().unwrap_or_else(|_| panic!("not a number: {line}")))
 }
 
 fn check_labels(line: &str, labels: &str) {
     let mut rest = labels;
     while !rest.is_empty() {
-        let (name, value) = rest
-            .split_once("=\"")
-            .unwrap_or_else(|| panic!("not a label: {line}"));
-        assert!(
-            name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'),
-            "{line}"
-        );
+        let (name, value) = rest.split_once("=\"").unwrap_or_else(|| panic!("not a label: {line}"));
+        assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'), "{line}");
         let mut escaped = false;
         let end = value.find(|c| {
             let closes = c == '"' && !escaped;
@@ -151,8 +139,7 @@ fn gauges_show_what_is_running_and_fall_back_to_nothing() {
     let tokens = context_tokens(&server) - 16;
     let events = server.stream(COMPLETIONS, &with(endless(tokens), json!({"stream": true})));
     wait_until("one runs and holds memory", || {
-        running_and_waiting(&server).0 == 1.0
-            && metric(&server, "vllm:kv_cache_usage_perc", "") > 0.0
+        running_and_waiting(&server).0 == 1.0 && metric(&server, "vllm:kv_cache_usage_perc", "") > 0.0
     });
     drop(events);
     wait_until_idle(&server);

@@ -16,9 +16,7 @@ fn the_model_list_holds_the_tiny_model() {
         "{models}"
     );
     assert!(
-        model["created"]
-            .as_u64()
-            .is_some_and(|created| created > 1_700_000_000),
+        model["created"].as_u64().is_some_and(|created| created > 1_700_000_000),
         "{models}"
     );
     assert!(model["owned_by"].is_string(), "{models}");
@@ -53,9 +51,7 @@ fn an_unknown_model_is_refused_with_the_names_there_are() {
 fn the_name_default_always_means_the_configured_model() {
     let server = Server::start();
     for name in ["default", "tandem-tiny"] {
-        let reply = server
-            .post(CHAT, &with(chat("hello"), json!({"model": name})))
-            .ok();
+        let reply = server.post(CHAT, &with(chat("hello"), json!({"model": name}))).ok();
         assert!(!answer(&reply).text.is_empty());
     }
 }
@@ -75,14 +71,9 @@ fn tokens_turn_back_into_the_text_they_came_from() {
         "",
     ] {
         let tokens = server
-            .post(
-                "/tokenize",
-                &json!({"prompt": text, "add_special_tokens": false}),
-            )
+            .post("/tokenize", &json!({"prompt": text, "add_special_tokens": false}))
             .ok();
-        let ids = tokens["tokens"]
-            .as_array()
-            .unwrap_or_else(|| panic!("{tokens}"));
+        let ids = tokens["tokens"].as_array().unwrap_or_else(|| panic!("{tokens}"));
         assert_eq!(tokens["count"], ids.len(), "{tokens}");
         let back = server.post("/detokenize", &json!({"tokens": ids})).ok();
         assert_eq!(back["prompt"], text, "{tokens}");
@@ -94,30 +85,17 @@ fn special_tokens_are_added_only_on_request() {
     let server = Server::start();
     let count = |special: bool| {
         let tokens = server
-            .post(
-                "/tokenize",
-                &json!({"prompt": "hello", "add_special_tokens": special}),
-            )
+            .post("/tokenize", &json!({"prompt": "hello", "add_special_tokens": special}))
             .ok();
         tokens["count"].as_u64().unwrap()
     };
-    assert_eq!(
-        count(true),
-        count(false) + 1,
-        "one token that begins the text"
-    );
+    assert_eq!(count(true), count(false) + 1, "one token that begins the text");
 }
 
 #[test]
 fn an_unknown_token_id_is_refused() {
     let server = Server::start();
-    for id in [
-        json!(u32::MAX),
-        json!(-1),
-        json!(1.5),
-        json!("1"),
-        json!(null),
-    ] {
+    for id in [json!(u32::MAX), json!(-1), json!(1.5), json!("1"), json!(null)] {
         let reply = server.post("/detokenize", &json!({"tokens": [id]}));
         assert_eq!(reply.status, 400, "{id}: {}", reply.text());
         check_error("unknown token id", &reply.text());
@@ -174,11 +152,6 @@ fn a_connection_serves_many_requests() {
     for _ in 0..3 {
         assert_eq!(connection.get("/v1/models").status, 200);
         assert_eq!(connection.post(CHAT, b"not json").status, 400);
-        assert_eq!(
-            connection
-                .post(CHAT, chat("hello").to_string().as_bytes())
-                .status,
-            200
-        );
+        assert_eq!(connection.post(CHAT, chat("hello").to_string().as_bytes()).status, 200);
     }
 }

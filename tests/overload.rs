@@ -21,9 +21,7 @@ fn a_full_queue_is_a_429_that_says_when_to_come_back() {
     let running = long_stream(&server);
     wait_until("one runs", || running_and_waiting(&server) == (1.0, 0.0));
     let waiting = [long_stream(&server), long_stream(&server)];
-    wait_until("one runs, two wait", || {
-        running_and_waiting(&server) == (1.0, 2.0)
-    });
+    wait_until("one runs, two wait", || running_and_waiting(&server) == (1.0, 2.0));
 
     for door in [
         (CHAT, chat("hello")),
@@ -116,9 +114,7 @@ fn a_waiting_stream_shows_signs_of_life() {
     );
     let running = long_stream(&server);
     let mut waiting = server.stream(CHAT, &with(chat("hello"), json!({"stream": true})));
-    let first = waiting
-        .next()
-        .expect("the role comes at once, before there is a slot");
+    let first = waiting.next().expect("the role comes at once, before there is a slot");
     assert!(first.contains("assistant"), "{first}");
     waiting.wait_for_comment();
     drop(running);

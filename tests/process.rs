@@ -10,10 +10,7 @@ use crate::support::*;
 
 /// Runs a command that should end by itself.
 fn run(arguments: &[&str]) -> Output {
-    command()
-        .args(arguments)
-        .output()
-        .expect("the binary starts")
+    command().args(arguments).output().expect("the binary starts")
 }
 
 /// The command fails with `code`; its last words hold `words` and are short.
@@ -33,10 +30,7 @@ fn check_fails(arguments: &[&str], code: Option<i32>, words: &[&str]) {
         "{arguments:?}: {said}"
     );
     for word in words {
-        assert!(
-            said.contains(word),
-            "{arguments:?} should speak of {word:?}: {said}"
-        );
+        assert!(said.contains(word), "{arguments:?} should speak of {word:?}: {said}");
     }
 }
 
@@ -51,13 +45,7 @@ fn a_port_in_use_ends_the_program_with_3_and_the_address() {
     );
     // The port is tried before the model is read: a model that does not exist is not even looked at.
     check_fails(
-        &[
-            "serve",
-            "--model",
-            "/no/such/model.gguf",
-            "--listen",
-            &address,
-        ],
+        &["serve", "--model", "/no/such/model.gguf", "--listen", &address],
         Some(3),
         &[&address],
     );
@@ -91,10 +79,7 @@ fn a_model_that_is_none_ends_the_program_with_one_clear_line() {
         let output = run(&["serve", "--model", &file, "--listen", "127.0.0.1:0"]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(
-            output
-                .status
-                .code()
-                .is_some_and(|code| (1..100).contains(&code)),
+            output.status.code().is_some_and(|code| (1..100).contains(&code)),
             "{name}: {} {said}",
             output.status
         );
@@ -116,42 +101,21 @@ fn a_model_that_is_none_ends_the_program_with_one_clear_line() {
 fn a_model_file_serves_as_the_embedded_one_does() {
     let tiny = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/tiny/tiny.gguf");
     let mut from_file = command();
-    from_file.args([
-        "serve",
-        "--model",
-        tiny,
-        "--listen",
-        "127.0.0.1:0",
-        "--devices",
-        "cpu",
-    ]);
-    let [from_file, embedded] = [
-        Server::spawn(from_file),
-        Server::with(&["--devices", "cpu"]),
-    ]
-    .map(|server| answer(&server.post(CHAT, &chat(ADD_PROGRAM)).ok()));
+    from_file.args(["serve", "--model", tiny, "--listen", "127.0.0.1:0", "--devices", "cpu"]);
+    let [from_file, embedded] = [Server::spawn(from_file), Server::with(&["--devices", "cpu"])]
+        .map(|server| answer(&server.post(CHAT, &chat(ADD_PROGRAM)).ok()));
     assert_eq!(from_file, embedded);
 }
 
 #[test]
 fn a_truncated_model_file_is_refused_before_it_serves() {
-    let tiny = fs::read(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../models/tiny/tiny.gguf"
-    ))
-    .unwrap();
+    let tiny = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/tiny/tiny.gguf")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cut.gguf");
     for length in [tiny.len() - 1, tiny.len() / 2, 100] {
         fs::write(&path, &tiny[..length]).unwrap();
         check_fails(
-            &[
-                "serve",
-                "--model",
-                path.to_str().unwrap(),
-                "--listen",
-                "127.0.0.1:0",
-            ],
+            &["serve", "--model", path.to_str().unwrap(), "--listen", "127.0.0.1:0"],
             None,
             &["cut.gguf"],
         );
@@ -214,11 +178,7 @@ fn a_file_with_mistakes_is_refused_by_their_names() {
         ("context = [", "tandem.toml"),
     ] {
         fs::write(&file, text).unwrap();
-        check_fails(
-            &["serve", "--config", file.to_str().unwrap()],
-            Some(2),
-            &[word],
-        );
+        check_fails(&["serve", "--config", file.to_str().unwrap()], Some(2), &[word]);
     }
 }
 
@@ -252,23 +212,16 @@ fn the_start_up_lines_tell_what_a_new_user_needs() {
     for word in ["tandem-tiny", "cpu", &format!("http://{}", server.address)] {
         assert!(said.contains(word), "{word} is not in\n{said}");
     }
-    assert!(
-        !said.contains('\u{1b}'),
-        "colours and cursor moves in a file:\n{said}"
-    );
+    assert!(!said.contains('\u{1b}'), "colours and cursor moves in a file:\n{said}");
 }
 
 #[test]
 fn no_prompt_and_no_reply_reaches_the_log() {
-    let mut server =
-        Server::with_environment(&[], &[("TANDEM_LOG", "trace"), ("RUST_LOG", "trace")]);
+    let mut server = Server::with_environment(&[], &[("TANDEM_LOG", "trace"), ("RUST_LOG", "trace")]);
     let canary = "canary-5e1f";
     let text = format!("Say {canary}.\r\nforged line");
     let reply = server.post(CHAT, &chat(&text)).ok();
-    server.post(
-        CHAT,
-        &with(chat(&text), json!({"model": canary.to_uppercase()})),
-    );
+    server.post(CHAT, &with(chat(&text), json!({"model": canary.to_uppercase()})));
     server.post(CHAT, &with(chat(&text), json!({"temperature": -1})));
     let thought = answer(&reply).thought;
     server.signal("TERM");

@@ -22,11 +22,7 @@ fn count(engines: &[String], engine: &str) -> usize {
 #[test]
 fn ten_requests_in_a_row_are_five_for_each_engine() {
     let engines = engines(&Server::start(), 10);
-    assert_eq!(
-        (count(&engines, "0"), count(&engines, "1")),
-        (5, 5),
-        "{engines:?}"
-    );
+    assert_eq!((count(&engines, "0"), count(&engines, "1")), (5, 5), "{engines:?}");
     assert!(
         engines.windows(2).all(|pair| pair[0] != pair[1]),
         "not in turn: {engines:?}"
@@ -36,15 +32,9 @@ fn ten_requests_in_a_row_are_five_for_each_engine() {
 #[test]
 fn weights_of_three_and_one_give_the_first_engine_fifteen_of_twenty() {
     let engines = engines(&Server::with(&["--weights", "3,1"]), 20);
-    assert_eq!(
-        (count(&engines, "0"), count(&engines, "1")),
-        (15, 5),
-        "{engines:?}"
-    );
+    assert_eq!((count(&engines, "0"), count(&engines, "1")), (15, 5), "{engines:?}");
     assert!(
-        engines
-            .windows(4)
-            .all(|four| four.iter().any(|engine| engine == "0")),
+        engines.windows(4).all(|four| four.iter().any(|engine| engine == "0")),
         "in runs: {engines:?}"
     );
 }
@@ -71,9 +61,5 @@ fn a_stream_names_its_engine_before_its_first_event() {
             engine
         })
         .collect();
-    assert_eq!(
-        (count(&named, "0"), count(&named, "1")),
-        (2, 2),
-        "{named:?}"
-    );
+    assert_eq!((count(&named, "0"), count(&named, "1")), (2, 2), "{named:?}");
 }

@@ -27,10 +27,7 @@ fn sixteen(options: &Value) -> Vec<Value> {
         "用python写一个加法程序",
         "55+45=?",
     ];
-    texts
-        .iter()
-        .map(|text| with(chat(text), options.clone()))
-        .collect()
+    texts.iter().map(|text| with(chat(text), options.clone())).collect()
 }
 
 /// All requests at once, each over its own connection; the answers in the order of the requests.
@@ -45,10 +42,7 @@ fn at_once(server: &Server, requests: &[Value]) -> Vec<Answer> {
             })
         };
         let threads: Vec<_> = requests.iter().map(ask).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect()
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
 }
 
@@ -121,10 +115,7 @@ fn sixteen_streams_interleave() {
             let (server, arrivals, start) = (&server, &arrivals, &start);
             scope.spawn(move || {
                 start.wait();
-                let request = with(
-                    endless(150),
-                    json!({"stream": true, "prompt": format!("{stream} + 1")}),
-                );
+                let request = with(endless(150), json!({"stream": true, "prompt": format!("{stream} + 1")}));
                 for _ in server.stream(COMPLETIONS, &request) {
                     arrivals.lock().unwrap().push(stream);
                 }
@@ -133,21 +124,11 @@ fn sixteen_streams_interleave() {
     });
     let arrivals = arrivals.into_inner().unwrap();
     let first_end = (0..16)
-        .map(|stream| {
-            arrivals
-                .iter()
-                .rposition(|arrival| *arrival == stream)
-                .unwrap()
-        })
+        .map(|stream| arrivals.iter().rposition(|arrival| *arrival == stream).unwrap())
         .min()
         .unwrap();
     let last_begin = (0..16)
-        .map(|stream| {
-            arrivals
-                .iter()
-                .position(|arrival| *arrival == stream)
-                .unwrap()
-        })
+        .map(|stream| arrivals.iter().position(|arrival| *arrival == stream).unwrap())
         .max()
         .unwrap();
     assert!(

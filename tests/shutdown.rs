@@ -12,8 +12,7 @@ fn ending(events: Events) -> String {
     if last == "[DONE]" {
         return last;
     }
-    let error: Value =
-        serde_json::from_str(&last).unwrap_or_else(|_| panic!("no terminal event: {last}"));
+    let error: Value = serde_json::from_str(&last).unwrap_or_else(|_| panic!("no terminal event: {last}"));
     error["error"]["code"]
         .as_str()
         .unwrap_or_else(|| panic!("no terminal event: {last}"))
@@ -57,9 +56,7 @@ fn running_streams_end_whole_and_new_requests_are_refused() {
             return true;
         };
         connection.write(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n");
-        connection
-            .try_reply()
-            .is_none_or(|reply| reply.status == 503)
+        connection.try_reply().is_none_or(|reply| reply.status == 503)
     });
     early.send_post(CHAT, chat("hello").to_string().as_bytes());
     if let Some(reply) = early.try_reply() {
@@ -68,11 +65,7 @@ fn running_streams_end_whole_and_new_requests_are_refused() {
     }
 
     for stream in &mut streams {
-        assert_eq!(
-            joined(stream),
-            alone,
-            "a stream that ran when the signal came"
-        );
+        assert_eq!(joined(stream), alone, "a stream that ran when the signal came");
     }
     assert_eq!(ending(long), "[DONE]");
     assert_eq!(server.wait().code(), Some(0), "{}", server.said());
@@ -86,10 +79,7 @@ fn streams_that_outlast_the_drain_get_a_last_event_that_says_so() {
     server.signal("TERM");
     for stream in streams {
         let ending = ending(stream);
-        assert!(
-            ["[DONE]", "server_shutdown"].contains(&ending.as_str()),
-            "{ending}"
-        );
+        assert!(["[DONE]", "server_shutdown"].contains(&ending.as_str()), "{ending}");
     }
     assert_eq!(server.wait().code(), Some(0), "{}", server.said());
 }
@@ -101,26 +91,30 @@ fn a_whole_reply_that_outlasts_the_drain_is_a_503() {
     let mut connection = server.connect();
     connection.send_post(
         COMPLETIONS,
-        with(endless(tokens), json!({"n": 8}))
-            .to_string()
-            .as_bytes(),
+        with(endless(tokens), json!({"n": 8})).to_string().as_bytes(),
     );
     wait_until("it runs", || running_and_waiting(&server).0 > 0.0);
     server.signal("TERM");
     let reply = connection.reply();
     assert!(matches!(reply.status, 200 | 503), "{}", reply.text());
     if reply.status == 503 {
-        assert_eq!(
-            check_error("draining", &reply.text())["code"],
-            "server_shutdown"
-        );
+        assert_eq!(check_error("draining", &reply.text())["code"], "server_shutdown");
     }
     assert_eq!(server.wait().code(), Some(0), "{}", server.said());
 }
 
 #[test]
 fn a_second_signal_does_not_wait_for_the_drain() {
-    let mut server = Server::with(&["--devices", "cpu", "--slots", "1", "--drain-seconds", "600"]);
+    let mut server = Server::with(&[
+        "--devices",
+        "cpu",
+        "--slots",
+        "1",
+        "--queue",
+        "1000",
+        "--drain-seconds",
+        "600",
+    ]);
     // Enough waiting work for many minutes.
     let streams: Vec<Events> = (0..20).map(|_| long_stream(&server, 8)).collect();
     server.signal("TERM");

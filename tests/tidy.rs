@@ -25,9 +25,7 @@ impl Source {
             || self.path.contains("/fuzz/")
             || self.path.contains("/benches/")
             || self.path.contains("/testing/")
-            || ["tests.rs", "testing.rs"]
-                .iter()
-                .any(|name| self.path.ends_with(name))
+            || ["tests.rs", "testing.rs"].iter().any(|name| self.path.ends_with(name))
     }
 
     /// The numbered lines of the file that are in the program: without the tests at its foot.
@@ -37,9 +35,7 @@ impl Source {
         } else {
             self.text.lines().collect()
         };
-        let tests = lines
-            .iter()
-            .position(|line| line.starts_with("#[cfg(test)]"));
+        let tests = lines.iter().position(|line| line.starts_with("#[cfg(test)]"));
         let foot = tests.filter(|&at| lines.get(at + 1).is_some_and(|line| line.ends_with('{')));
         let end = foot.unwrap_or(lines.len());
         lines
@@ -65,21 +61,10 @@ fn root() -> PathBuf {
 
 /// Every file below `folder` with the ending `.extension`, built things left out.
 fn files(folder: &Path, extension: &str, into: &mut Vec<PathBuf>) {
-    for entry in
-        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
-    {
+    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if name.starts_with('.')
-            || [
-                "target",
-                "node_modules",
-                "__pycache__",
-                "corpus",
-                "artifacts",
-            ]
-            .contains(&&*name)
-        {
+        if name.starts_with('.') || ["target", "node_modules", "__pycache__", "corpus", "artifacts"].contains(&&*name) {
             continue;
         }
         if path.is_dir() {
@@ -101,13 +86,8 @@ fn sources() -> Vec<Source> {
         root().display()
     );
     let read = |path: PathBuf| {
-        let text =
-            fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let path = path
-            .strip_prefix(root())
-            .unwrap()
-            .to_string_lossy()
-            .replace('\\', "/");
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let path = path.strip_prefix(root()).unwrap().to_string_lossy().replace('\\', "/");
         Source { path, text }
     };
     paths.into_iter().map(read).collect()
@@ -133,12 +113,7 @@ fn no_line_is_longer_than_125_columns() {
     let mut found = Vec::new();
     for source in sources() {
         // A line with a text on it is as long as the text: breaking that helps no reader.
-        for (index, line) in source
-            .text
-            .lines()
-            .enumerate()
-            .filter(|(_, line)| !line.contains('"'))
-        {
+        for (index, line) in source.text.lines().enumerate().filter(|(_, line)| !line.contains('"')) {
             if line.chars().count() > 125 {
                 found.push(format!(
                     "{}:{} ({} columns)",
@@ -161,9 +136,7 @@ fn no_function_is_longer_than_70_lines() {
             let indent = line.len() - line.trim_start().len();
             match begun {
                 None if is_function(line) => begun = Some((index, indent, line)),
-                Some((from, depth, head))
-                    if indent == depth && line.trim_start().starts_with('}') =>
-                {
+                Some((from, depth, head)) if indent == depth && line.trim_start().starts_with('}') => {
                     if index - from > 70 {
                         found.push(format!(
                             "{}:{} ({} lines) {}",
@@ -179,9 +152,7 @@ fn no_function_is_longer_than_70_lines() {
                 Some((from, ..)) if line.ends_with(';') && index == from => begun = None,
                 _ => {}
             }
-            if begun.is_some_and(|(from, ..)| {
-                from == index && (line.ends_with(';') || line.ends_with("}"))
-            }) {
+            if begun.is_some_and(|(from, ..)| from == index && (line.ends_with(';') || line.ends_with("}"))) {
                 begun = None;
             }
         }
@@ -192,11 +163,7 @@ fn no_function_is_longer_than_70_lines() {
 /// Whether a function begins on this line.
 fn is_function(line: &str) -> bool {
     let mut words = line.trim_start().split(' ').skip_while(|word| {
-        word.starts_with("pub")
-            || [
-                "const", "async", "unsafe", "extern", "\"C\"", "crate)", "super)",
-            ]
-            .contains(word)
+        word.starts_with("pub") || ["const", "async", "unsafe", "extern", "\"C\"", "crate)", "super)"].contains(word)
     });
     words.next() == Some("fn")
 }
@@ -267,22 +234,11 @@ fn the_cuda_feature_is_known_only_in_kernels_and_one_device_file() {
 #[test]
 fn nothing_is_left_to_be_done() {
     let mut found = Vec::new();
-    for source in sources()
-        .iter()
-        .filter(|source| source.path != "tests/tidy.rs")
-    {
+    for source in sources().iter().filter(|source| source.path != "tests/tidy.rs") {
         for (index, line) in source.text.lines().enumerate() {
-            if [
-                "TODO",
-                "FIXME",
-                "XXX",
-                "todo!",
-                "unimplemented!",
-                "dbg!",
-                "#[ignore",
-            ]
-            .iter()
-            .any(|word| line.contains(word))
+            if ["TODO", "FIXME", "XXX", "todo!", "unimplemented!", "dbg!", "#[ignore"]
+                .iter()
+                .any(|word| line.contains(word))
             {
                 found.push(format!("{}:{}: {}", source.path, index + 1, line.trim()));
             }
@@ -329,13 +285,7 @@ fn chat_knows_no_threads_no_files_no_network_and_no_tensors() {
 
 #[test]
 fn only_the_server_knows_flags_environment_and_http() {
-    for room in [
-        "crates/chat",
-        "crates/engine",
-        "crates/library",
-        "models",
-        "kernels",
-    ] {
+    for room in ["crates/chat", "crates/engine", "crates/library", "models", "kernels"] {
         check_words(
             room,
             &[
@@ -348,13 +298,7 @@ fn only_the_server_knows_flags_environment_and_http() {
             ],
         );
     }
-    for room in [
-        "crates/chat",
-        "crates/engine",
-        "models",
-        "kernels",
-        "server",
-    ] {
+    for room in ["crates/chat", "crates/engine", "models", "kernels", "server"] {
         check_words(room, &["TcpStream::connect", "reqwest", "hf_hub"]);
     }
 }
@@ -375,42 +319,31 @@ fn check_words(room: &str, words: &[&str]) {
 /// The names in one table of a manifest.
 fn dependencies(manifest: &str, table: &str) -> BTreeSet<String> {
     let path = root().join(manifest);
-    let text =
-        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let manifest: toml::Table = text
         .parse()
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let table = manifest.get(table).and_then(toml::Value::as_table);
-    table
-        .map(|table| table.keys().cloned().collect())
-        .unwrap_or_default()
+    table.map(|table| table.keys().cloned().collect()).unwrap_or_default()
 }
 
 #[test]
 fn rooms_depend_on_each_other_as_drawn() {
-    let rooms = [
-        "chat", "engine", "gate", "kernels", "library", "models", "server",
-    ];
+    let rooms = ["chat", "engine", "gate", "kernels", "library", "models", "server"];
     for (manifest, allowed) in [
         ("crates/chat/Cargo.toml", &[] as &[&str]),
         ("crates/engine/Cargo.toml", &[]),
         ("crates/library/Cargo.toml", &[]),
         ("kernels/Cargo.toml", &[]),
         ("models/Cargo.toml", &["engine", "kernels", "library"]),
-        (
-            "server/Cargo.toml",
-            &["chat", "engine", "gate", "library", "models"],
-        ),
+        ("server/Cargo.toml", &["chat", "engine", "gate", "library", "models"]),
     ] {
         for table in ["dependencies", "build-dependencies"] {
             for name in dependencies(manifest, table)
                 .iter()
                 .filter(|name| rooms.contains(&name.as_str()))
             {
-                assert!(
-                    allowed.contains(&name.as_str()),
-                    "{manifest} may not depend on {name}"
-                );
+                assert!(allowed.contains(&name.as_str()), "{manifest} may not depend on {name}");
             }
         }
     }
@@ -444,10 +377,7 @@ fn each_outside_crate_stays_in_the_rooms_it_is_for() {
         for (room, manifest) in manifests {
             for name in dependencies(manifest, "dependencies") {
                 let known = name.starts_with(word) && name != "tokio-io-timeout";
-                assert!(
-                    !known || rooms.contains(&room),
-                    "{manifest} may not depend on {name}"
-                );
+                assert!(!known || rooms.contains(&room), "{manifest} may not depend on {name}");
             }
         }
     }

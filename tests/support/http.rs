@@ -24,13 +24,11 @@ impl Reply {
     }
 
     pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.body.clone())
-            .unwrap_or_else(|_| panic!("the body is not UTF-8: {self:?}"))
+        String::from_utf8(self.body.clone()).unwrap_or_else(|_| panic!("the body is not UTF-8: {self:?}"))
     }
 
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error} in {}: {}", self.status, self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {}: {}", self.status, self.text()))
     }
 
     /// The body, if the status is 200; the failure shows what came instead.
@@ -47,8 +45,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> Connection {
-        Connection::try_open(address)
-            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
+        Connection::try_open(address).unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
     }
 
     pub(crate) fn try_open(address: SocketAddr) -> std::io::Result<Connection> {
@@ -83,12 +80,7 @@ impl Connection {
     /// Writes bytes as they are. A server may answer and close before it has read them all: that is no failure here.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         match self.stream.get_mut().write_all(bytes) {
-            Err(error)
-                if !matches!(
-                    error.kind(),
-                    ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
-                ) =>
-            {
+            Err(error) if !matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
                 panic!("cannot write: {error}")
             }
             _ => {}
@@ -121,25 +113,14 @@ impl Connection {
                 .read_to_end(&mut body)
                 .expect("the body up to the end of the connection");
         }
-        Some(Reply {
-            status,
-            headers,
-            body,
-        })
+        Some(Reply { status, headers, body })
     }
 
     /// Reads the head of an event stream and hands over its events.
     pub(crate) fn events(mut self) -> Events {
         let (status, headers) = self.head().expect("a reply");
-        assert_eq!(
-            status, 200,
-            "a stream was expected, the reply is {headers:?}"
-        );
-        assert_eq!(
-            header(&headers, "transfer-encoding"),
-            Some("chunked"),
-            "{headers:?}"
-        );
+        assert_eq!(status, 200, "a stream was expected, the reply is {headers:?}");
+        assert_eq!(header(&headers, "transfer-encoding"), Some("chunked"), "{headers:?}");
         Events {
             connection: self,
             headers,
@@ -160,10 +141,7 @@ impl Connection {
 
     fn head(&mut self) -> Option<(u16, Vec<(String, String)>)> {
         let first = self.line()?;
-        let status = first
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
+        let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.unwrap_or_else(|| panic!("not a status line: {first:?}"));
         let mut headers = Vec::new();
         loop {
@@ -183,19 +161,13 @@ impl Connection {
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
             result => result.expect("the server says something within a minute"),
         };
-        Some(
-            String::from_utf8(line)
-                .expect("heads are ASCII")
-                .trim_end()
-                .to_owned(),
-        )
+        Some(String::from_utf8(line).expect("heads are ASCII").trim_end().to_owned())
     }
 
     /// One chunk of a chunked body; `None` at its end.
     fn chunk(&mut self) -> Option<Vec<u8>> {
         let size = self.line().expect("the size of a chunk");
-        let size = usize::from_str_radix(&size, 16)
-            .unwrap_or_else(|_| panic!("not a chunk size: {size:?}"));
+        let size = usize::from_str_radix(&size, 16).unwrap_or_else(|_| panic!("not a chunk size: {size:?}"));
         let mut chunk = vec![0; size + 2];
         self.stream.read_exact(&mut chunk).expect("a whole chunk");
         chunk.truncate(size);
@@ -235,10 +207,7 @@ impl Events {
                 return Some(block);
             }
             let Some(chunk) = self.connection.chunk() else {
-                assert_eq!(
-                    self.buffer, b"",
-                    "the stream ends in the middle of an event"
-                );
+                assert_eq!(self.buffer, b"", "the stream ends in the middle of an event");
                 return None;
             };
             self.buffer.extend(chunk);
@@ -256,10 +225,7 @@ impl Iterator for Events {
             block = self.block()?;
         }
         let data = block.trim_end().strip_prefix("data: ");
-        Some(
-            data.unwrap_or_else(|| panic!("not an event: {block:?}"))
-                .to_owned(),
-        )
+        Some(data.unwrap_or_else(|| panic!("not an event: {block:?}")).to_owned())
     }
 }
 

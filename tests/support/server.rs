@@ -99,11 +99,7 @@ impl Server {
     pub(crate) fn signal(&self, name: &str) {
         let signal = format!("kill -{name} {}", self.child.id());
         assert!(
-            Command::new("sh")
-                .args(["-c", &signal])
-                .status()
-                .unwrap()
-                .success(),
+            Command::new("sh").args(["-c", &signal]).status().unwrap().success(),
             "{signal}"
         );
     }
@@ -151,9 +147,7 @@ impl Drop for Server {
 /// The binary under test, with no setting inherited from whoever runs the tests.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tandem"));
-    for (name, _) in std::env::vars()
-        .filter(|(name, _)| name.starts_with("TANDEM_") || name.starts_with("RUST_"))
-    {
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TANDEM_") || name.starts_with("RUST_")) {
         command.env_remove(name);
     }
     command.stdin(Stdio::null());

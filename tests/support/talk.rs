@@ -76,8 +76,7 @@ pub(crate) fn joined(events: &mut Events) -> Answer {
             done = true;
             continue;
         }
-        let chunk: Value =
-            serde_json::from_str(&data).unwrap_or_else(|error| panic!("{error} in {data}"));
+        let chunk: Value = serde_json::from_str(&data).unwrap_or_else(|error| panic!("{error} in {data}"));
         assert!(chunk.get("error").is_none(), "{chunk}");
         let Some(choice) = chunk["choices"].get(0) else {
             continue;
@@ -88,9 +87,7 @@ pub(crate) fn joined(events: &mut Events) -> Answer {
                 .get(field)
                 .map(|text| text.as_str().expect("never null").to_owned())
         };
-        joined
-            .thought
-            .push_str(&text("reasoning_content").unwrap_or_default());
+        joined.thought.push_str(&text("reasoning_content").unwrap_or_default());
         joined.text.push_str(&text("content").unwrap_or_default());
         if let Some(finish) = choice["finish_reason"].as_str() {
             assert_eq!(joined.finish, "", "two finish reasons");
@@ -114,27 +111,16 @@ pub(crate) fn metric(server: &Server, name: &str, labels: &str) -> f64 {
 }
 
 fn metric_on(page: &str, name: &str, labels: &str) -> f64 {
-    let is_named = |line: &&str| {
-        line.strip_prefix(name)
-            .is_some_and(|rest| rest.starts_with(['{', ' ']))
-    };
+    let is_named = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
     let series: Vec<&str> = page
         .lines()
         .filter(is_named)
         .filter(|line| line.contains(labels))
         .collect();
     let [series] = series[..] else {
-        panic!(
-            "{} series of {name}{{{labels}}}, not one, in\n{page}",
-            series.len()
-        )
+        panic!("{} series of {name}{{{labels}}}, not one, in\n{page}", series.len())
     };
-    series
-        .rsplit(' ')
-        .next()
-        .unwrap()
-        .parse()
-        .expect("a number")
+    series.rsplit(' ').next().unwrap().parse().expect("a number")
 }
 
 /// Asks again and again until `condition` holds; the bound is on the questions, not on the clock.
@@ -158,17 +144,14 @@ pub(crate) fn running_and_waiting(server: &Server) -> (f64, f64) {
 
 /// Waits until no engine has anything to do.
 pub(crate) fn wait_until_idle(server: &Server) {
-    wait_until("every engine is idle", || {
-        running_and_waiting(server) == (0.0, 0.0)
-    });
+    wait_until("every engine is idle", || running_and_waiting(server) == (0.0, 0.0));
 }
 
-/// Checks that the server still does its job.
+/// Checks that the server still does its job: a thought, an answer, and an end of its own accord.
 pub(crate) fn check_serves(server: &Server) {
-    let reply = server.post(CHAT, &chat("What is 12 + 30?")).ok();
-    let answer = answer(&reply);
+    let answer = answer(&server.post(CHAT, &chat("hello")).ok());
     assert!(
-        !answer.thought.is_empty() && answer.text.contains("42"),
+        !answer.thought.is_empty() && !answer.text.is_empty() && answer.finish == "stop",
         "{answer:?}"
     );
 }
@@ -177,13 +160,8 @@ pub(crate) fn check_serves(server: &Server) {
 pub(crate) fn check_error(case: &str, body: &str) -> Value {
     let mut report = format!("{case}: ");
     let _ = write!(report, "{}", body.chars().take(2_000).collect::<String>());
-    assert!(
-        body.len() <= 1024,
-        "{} bytes of error: {report}",
-        body.len()
-    );
-    let parsed: Value =
-        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {report}"));
+    assert!(body.len() <= 1024, "{} bytes of error: {report}", body.len());
+    let parsed: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {report}"));
     let error = &parsed["error"];
     let message = error["message"]
         .as_str()
