@@ -250,6 +250,7 @@ fn a_body_may_be_large_up_to_the_limit_and_not_beyond() {
         for _ in 0..5 {
             connection.write(format!("4000\r\n{}\r\n", " ".repeat(0x4000)).as_bytes());
         }
+        connection.write(b"0\r\n\r\n");
         assert_eq!(connection.reply().status, 413, "{door}, chunked");
     }
     server.check_alive();
