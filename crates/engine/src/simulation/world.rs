@@ -149,22 +149,24 @@ impl World {
         self.clients[index].replies = None;
     }
 
-    /// Everyone reads and works in turn until every job has ended.
+    /// Everyone reads and works in turn until every job has ended and every engine sleeps.
     pub(super) fn run_to_the_end(&mut self) {
         for _ in 0..ROUNDS_MAX {
             (0..self.workers.len()).for_each(|index| self.turn(index));
             (0..self.clients.len()).for_each(|index| self.read(index, usize::MAX));
-            let jobs = |index: usize| self.dispatcher.stations[index].gauges.look(index, "").waiting;
-            let at_rest = (0..self.workers.len()).all(|index| {
-                self.ended[index] || (self.asleep[index] && !self.dispatcher.stations[index].inbox.has_mail())
-            });
-            if at_rest && (0..self.workers.len()).all(|index| jobs(index) == 0) {
-                break;
+            if (0..self.workers.len()).all(|index| self.rests(index)) {
+                let waits = |client: &&Client| client.replies.is_some();
+                assert_eq!(self.clients.iter().filter(waits).count(), 0, "jobs that never end");
+                return;
             }
         }
-        let waits = |client: &&Client| client.replies.is_some();
-        let stuck = self.clients.iter().filter(waits).count();
-        assert_eq!(stuck, 0, "jobs that never end");
+        panic!("engines that never rest");
+    }
+
+    /// Whether the worker's thread would be asleep or gone.
+    fn rests(&self, index: usize) -> bool {
+        let mail = self.dispatcher.stations[index].inbox.has_mail();
+        self.ended[index] || (self.asleep[index] && !mail)
     }
 
     /// Every block's users are those that have it in their tables; every cached block holds what the cache says.
