@@ -77,7 +77,10 @@ fn streams_that_outlast_the_drain_get_a_last_event_that_says_so() {
     server.signal("TERM");
     for stream in streams {
         let ending = ending(stream);
-        assert!(["[DONE]", "server_shutdown"].contains(&ending.as_str()), "{ending}");
+        assert!(
+            ["[DONE]", "server_shutting_down"].contains(&ending.as_str()),
+            "{ending}"
+        );
     }
     assert_eq!(server.wait().code(), Some(0), "{}", server.said());
 }
@@ -96,7 +99,7 @@ fn a_whole_reply_that_outlasts_the_drain_is_a_503() {
     let reply = connection.reply();
     assert!(matches!(reply.status, 200 | 503), "{}", reply.text());
     if reply.status == 503 {
-        assert_eq!(check_error("draining", &reply.text())["code"], "server_shutdown");
+        assert_eq!(check_error("draining", &reply.text())["code"], "server_shutting_down");
     }
     assert_eq!(server.wait().code(), Some(0), "{}", server.said());
 }

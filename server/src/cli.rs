@@ -32,9 +32,7 @@ const AFTER_SHORT_HELP: &str = "All limits, the file, the environment and the ex
 ///
 /// # Errors
 /// clap's, which also stands for `--help` and `--version`.
-pub(crate) fn parse(
-    arguments: impl IntoIterator<Item = OsString>,
-) -> Result<(Task, Said), clap::Error> {
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Task, Said), clap::Error> {
     let matches = command().try_get_matches_from(arguments)?;
     let (task, given) = match matches.subcommand() {
         Some(("config", inner)) => (Task::ShowConfig, inner),
@@ -125,10 +123,7 @@ mod tests {
 
     fn check(line: &str, task: Task, flags: &[(&str, &str)]) {
         let (found, said) = parse(line.split(' ').map(OsString::from)).unwrap();
-        let flags: Vec<_> = flags
-            .iter()
-            .map(|(key, text)| (*key, (*text).to_owned()))
-            .collect();
+        let flags: Vec<_> = flags.iter().map(|(key, text)| (*key, (*text).to_owned())).collect();
         assert_eq!((found, said.flags), (task, flags), "{line}");
     }
 
@@ -138,35 +133,19 @@ mod tests {
         check("tandem --slots 3", Task::Serve, &[("slots", "3")]);
         check("tandem serve --slots 3", Task::Serve, &[("slots", "3")]);
         check("tandem --slots 3 serve", Task::Serve, &[("slots", "3")]);
-        check(
-            "tandem config --kv-tokens=99",
-            Task::ShowConfig,
-            &[("kv_tokens", "99")],
-        );
+        check("tandem config --kv-tokens=99", Task::ShowConfig, &[("kv_tokens", "99")]);
     }
 
     #[test]
     fn insecure_alone_is_true() {
         check("tandem --insecure", Task::Serve, &[("insecure", "true")]);
-        check(
-            "tandem --insecure=false",
-            Task::Serve,
-            &[("insecure", "false")],
-        );
-        check(
-            "tandem --insecure serve",
-            Task::Serve,
-            &[("insecure", "true")],
-        );
+        check("tandem --insecure=false", Task::Serve, &[("insecure", "false")]);
+        check("tandem --insecure serve", Task::Serve, &[("insecure", "true")]);
     }
 
     #[test]
     fn a_negative_number_is_a_value_to_refuse_not_an_unknown_flag() {
-        check(
-            "tandem --temperature -1",
-            Task::Serve,
-            &[("temperature", "-1")],
-        );
+        check("tandem --temperature -1", Task::Serve, &[("temperature", "-1")]);
     }
 
     #[test]
@@ -175,8 +154,7 @@ mod tests {
         let help = command().render_long_help().to_string();
         for setting in SETTINGS {
             assert!(
-                help.contains(&format!("--{} ", setting.flag()))
-                    || help.contains(&format!("--{}[", setting.flag())),
+                help.contains(&format!("--{} ", setting.flag())) || help.contains(&format!("--{}[", setting.flag())),
                 "{}",
                 setting.key
             );

@@ -43,19 +43,12 @@ impl Drain {
     /// Resolves when running streams must end now, with a last event that says so.
     pub(crate) async fn deadline(&self) {
         // The sender lives as long as `self`, so waiting cannot fail; if it did, ending the stream is right.
-        let _ = self
-            .stage
-            .subscribe()
-            .wait_for(|stage| *stage == Stage::Over)
-            .await;
+        let _ = self.stage.subscribe().wait_for(|stage| *stage == Stage::Over).await;
     }
 
     fn advance(&self, to: Stage) {
         self.stage.send_if_modified(|stage| {
-            let forward = matches!(
-                (*stage, to),
-                (Stage::Serving, _) | (Stage::Draining, Stage::Over)
-            );
+            let forward = matches!((*stage, to), (Stage::Serving, _) | (Stage::Draining, Stage::Over));
             if forward {
                 *stage = to;
             }

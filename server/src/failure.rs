@@ -15,10 +15,7 @@ pub(crate) enum Failure {
     Config(#[from] ConfigError),
     /// The address to listen on.
     #[error("cannot listen on {listen}: {}", in_words(cause))]
-    Address {
-        listen: SocketAddr,
-        cause: std::io::Error,
-    },
+    Address { listen: SocketAddr, cause: std::io::Error },
     /// The model file, its tokenizer, its template or its weights.
     #[error("{0}")]
     Model(String),
@@ -44,15 +41,9 @@ impl Failure {
 fn in_words(cause: &std::io::Error) -> String {
     use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
     match cause.kind() {
-        AddrInUse => {
-            "another program listens there, stop it or choose another port with --listen".to_owned()
-        }
-        AddrNotAvailable => {
-            "this machine has no such address, choose another with --listen".to_owned()
-        }
-        PermissionDenied => {
-            "ports below 1024 need privileges, choose another with --listen".to_owned()
-        }
+        AddrInUse => "another program listens there, stop it or choose another port with --listen".to_owned(),
+        AddrNotAvailable => "this machine has no such address, choose another with --listen".to_owned(),
+        PermissionDenied => "ports below 1024 need privileges, choose another with --listen".to_owned(),
         _ => cause.to_string(),
     }
 }

@@ -31,24 +31,13 @@ pub(crate) fn start(filter: &str, format: LogFormat) {
     let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .event_format(Lines {
-            format,
-            is_coloured,
-        });
+        .event_format(Lines { format, is_coloured });
     // A second start is a test's; the first one stays.
-    let _ = tracing_subscriber::registry()
-        .with(targets)
-        .with(lines)
-        .try_init();
+    let _ = tracing_subscriber::registry().with(targets).with(lines).try_init();
     std::panic::set_hook(Box::new(|panic| {
         // Where, but not with which words: they may hold a prompt.
-        let place = panic
-            .location()
-            .map_or_else(String::new, ToString::to_string);
-        let thread = std::thread::current()
-            .name()
-            .unwrap_or("unnamed")
-            .to_owned();
+        let place = panic.location().map_or_else(String::new, ToString::to_string);
+        let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
         tracing::error!(place, thread, "the program met a fault of its own");
     }));
 }
@@ -63,20 +52,13 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut out: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let time = timestamp(SystemTime::now());
         let line = match self.format {
             LogFormat::Json => json_line(&time, *event.metadata().level(), &fields),
-            LogFormat::Text => {
-                text_line(&time, *event.metadata().level(), &fields, self.is_coloured)
-            }
+            LogFormat::Text => text_line(&time, *event.metadata().level(), &fields, self.is_coloured),
         };
         writeln!(out, "{line}")
     }
@@ -99,11 +81,7 @@ fn json_line(time: &str, level: Level, fields: &Fields) -> String {
 }
 
 fn text_line(time: &str, level: Level, fields: &Fields, is_coloured: bool) -> String {
-    let (dim, plain) = if is_coloured {
-        ("\x1b[2m", "\x1b[0m")
-    } else {
-        ("", "")
-    };
+    let (dim, plain) = if is_coloured { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
     let colour = match level {
         _ if !is_coloured => "",
         Level::ERROR => "\x1b[31m",
@@ -111,10 +89,7 @@ fn text_line(time: &str, level: Level, fields: &Fields, is_coloured: bool) -> St
         Level::INFO => "\x1b[32m",
         _ => "\x1b[2m",
     };
-    let mut line = format!(
-        "{dim}{time}{plain} {colour}{level:>5}{plain} {}",
-        fields.message
-    );
+    let mut line = format!("{dim}{time}{plain} {colour}{level:>5}{plain} {}", fields.message);
     for (name, value) in &fields.others {
         let shown = match value {
             Value::String(text) if text.is_empty() || text.contains(' ') => format!("\"{text}\""),
@@ -246,19 +221,13 @@ mod tests {
             (1_735_689_599, "2024-12-31T23:59:59.000Z"),
             (4_107_542_400, "2100-03-01T00:00:00.000Z"),
         ] {
-            assert_eq!(
-                timestamp(UNIX_EPOCH + Duration::from_secs(seconds)),
-                expected
-            );
+            assert_eq!(timestamp(UNIX_EPOCH + Duration::from_secs(seconds)), expected);
         }
     }
 
     #[test]
     fn what_a_client_sent_can_neither_begin_a_line_nor_steer_a_terminal() {
-        assert_eq!(
-            safe("a\r\n2026 ERROR forged", 256),
-            "a\\r\\n2026 ERROR forged"
-        );
+        assert_eq!(safe("a\r\n2026 ERROR forged", 256), "a\\r\\n2026 ERROR forged");
         assert_eq!(safe("\u{1b}[31mred\u{7}", 256), "\\u{1b}[31mred\\u{7}");
         assert_eq!(safe("\u{202e}txt.exe", 256), "\\u{202e}txt.exe");
         assert_eq!(safe("加法 ok", 256), "加法 ok");

@@ -24,16 +24,18 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => error.exit(),
     };
-    let done = Config::resolve(&said).map_err(Failure::from).and_then(|config| match task {
-        Task::ShowConfig => print(&config.as_toml()),
-        Task::Serve => {
-            logging::start(&config.log_filter, config.log_format);
-            for name in said.unknown_variables() {
-                tracing::warn!(name, "no setting has this variable: `tandem --help` lists the settings");
+    let done = Config::resolve(&said)
+        .map_err(Failure::from)
+        .and_then(|config| match task {
+            Task::ShowConfig => print(&config.as_toml()),
+            Task::Serve => {
+                logging::start(&config.log_filter, config.log_format);
+                for name in said.unknown_variables() {
+                    tracing::warn!(name, "no setting has this variable: `tandem --help` lists the settings");
+                }
+                start::run(config)
             }
-            start::run(config)
-        }
-    });
+        });
     done.unwrap_or_else(|failure| {
         complain(&failure);
         ExitCode::from(failure.code())
@@ -49,7 +51,11 @@ fn print(page: &str) -> Result<ExitCode, Failure> {
 /// One line on stderr, whatever the log's filter and format: there may be no log yet.
 fn complain(failure: &Failure) {
     let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let (red, plain) = if is_coloured { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+    let (red, plain) = if is_coloured {
+        ("\x1b[1;31m", "\x1b[0m")
+    } else {
+        ("", "")
+    };
     let line = logging::safe(&failure.to_string(), 2048);
     let _ = writeln!(std::io::stderr(), "{red}error:{plain} {line}");
 }

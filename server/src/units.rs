@@ -4,26 +4,13 @@
 pub(crate) fn bytes(count: u64) -> String {
     scaled(
         count,
-        &[
-            (1_000_000_000, "GB"),
-            (1_000_000, "MB"),
-            (1_000, "kB"),
-            (1, "B"),
-        ],
+        &[(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB"), (1, "B")],
     )
 }
 
 /// `1.5 B` for 1 500 000 000.
 pub(crate) fn parameters(count: u64) -> String {
-    scaled(
-        count,
-        &[
-            (1_000_000_000, "B"),
-            (1_000_000, "M"),
-            (1_000, "K"),
-            (1, ""),
-        ],
-    )
+    scaled(count, &[(1_000_000_000, "B"), (1_000_000, "M"), (1_000, "K"), (1, "")])
 }
 
 /// `16 384` with a thin gap every three digits, from five digits on.

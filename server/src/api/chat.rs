@@ -13,7 +13,6 @@ use super::check::{self, ChatRequest, Delivery, Options, Showing};
 use super::error::ApiError;
 use super::generation::{Generation, Step};
 use super::logprobs::TokenNamer;
-use super::request_id::RequestId;
 use super::sse::{EventStream, Events, Narrator};
 use super::submit::{Submitted, with_engine};
 use super::text::refused_text;
@@ -21,6 +20,7 @@ use super::wire::chat::{Choice, ChunkChoice, Delta, Logprobs, Message, TokenLogp
 use super::wire::json::json_response;
 use super::wire::reply::{Envelope, FinishReason, Head, Usage};
 use super::wire::request::GenerateRequest;
+use crate::http::RequestId;
 
 /// Answers a conversation, whole or as a stream.
 pub(crate) async fn create(

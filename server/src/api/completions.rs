@@ -13,7 +13,6 @@ use super::check::{self, CompletionRequest, Delivery, Options, PromptSource};
 use super::error::ApiError;
 use super::generation::{Generation, Step};
 use super::logprobs::TokenNamer;
-use super::request_id::RequestId;
 use super::sse::{EventStream, Events, Narrator};
 use super::submit::{Submitted, with_engine};
 use super::text::refused_text;
@@ -21,6 +20,7 @@ use super::wire::completion::{Choice, Logprobs};
 use super::wire::json::json_response;
 use super::wire::reply::{Envelope, Head, Usage};
 use super::wire::request::GenerateRequest;
+use crate::http::RequestId;
 
 /// Goes on from one or several prompts, whole or as a stream.
 pub(crate) async fn create(
@@ -107,6 +107,14 @@ impl Reply {
         choice.finish_reason = choice.finish_reason.or(step.finish);
     }
 
+    fn push(&self, choice: Choice, events: &mut Events) -> Result<(), ApiError> {
+        events.push(&Envelope {
+            head: &self.head,
+            choices: &[choice],
+            usage: None,
+        })
+    }
+
     /// Waits for the end, then tells all.
     async fn whole(mut self, mut generation: Generation) -> Result<Response, ApiError> {
         let mut choices: Vec<Choice> = (0..self.characters.len()).map(|index| self.choice(index)).collect();
@@ -123,20 +131,25 @@ impl Reply {
     }
 }
 
-/// One event per generated token, even where its text is empty, so that a client can count and time them.
+/// One event per generated token, even where its text is empty, so that a client can count and time them; the reason of
+/// the end comes in an event of its own.
 impl Narrator for Reply {
     fn begin(&mut self, _events: &mut Events) -> Result<(), ApiError> {
         Ok(())
     }
 
     fn step(&mut self, step: Step, events: &mut Events) -> Result<(), ApiError> {
-        let mut choice = self.choice(step.choice);
+        let index = step.choice;
+        let finish = if step.token.is_some() { step.finish } else { None };
+        let mut choice = self.choice(index);
         self.take(step, &mut choice);
-        events.push(&Envelope {
-            head: &self.head,
-            choices: &[choice],
-            usage: None,
-        })
+        if finish.is_some() {
+            choice.finish_reason = None;
+            self.push(choice, events)?;
+            choice = self.choice(index);
+            choice.finish_reason = finish;
+        }
+        self.push(choice, events)
     }
 
     fn usage(&mut self, usage: Usage, events: &mut Events) -> Result<(), ApiError> {

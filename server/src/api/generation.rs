@@ -12,9 +12,9 @@ use futures_util::stream::FuturesUnordered;
 
 use super::error::ApiError;
 use super::pace::Pace;
-use super::request_id::RequestId;
 use super::wire::reply::{CompletionTokensDetails, FinishReason, PromptTokensDetails, Usage};
 use crate::drain::Drain;
+use crate::http::RequestId;
 use crate::metrics::{Abort, RequestTimer, TokenUse};
 
 /// What one event of one choice brought.
@@ -36,8 +36,6 @@ pub(crate) struct Choice {
     pub(crate) replies: Replies,
     /// Its text.
     pub(crate) decoder: ReplyDecoder,
-    /// Tokens it may have.
-    pub(crate) tokens_max: usize,
     /// Tokens of its prompt, for the first choice of each prompt; 0 for its siblings, which share it.
     pub(crate) prompt_tokens: usize,
 }
@@ -45,12 +43,9 @@ pub(crate) struct Choice {
 /// What is kept of a choice besides its replies.
 struct Progress {
     decoder: ReplyDecoder,
-    tokens_max: usize,
     tokens: usize,
     prompt_tokens: usize,
     cached_tokens: usize,
-    /// The last token that it may have, held until the end is here too, so that both are told in one event.
-    last: Option<Step>,
     finish: Option<FinishReason>,
 }
 
@@ -101,17 +96,14 @@ impl Generation {
             let Choice {
                 replies,
                 decoder,
-                tokens_max,
                 prompt_tokens,
             } = choice;
             generation.waiting.push(wait(index, replies));
             generation.progress.push(Progress {
                 decoder,
-                tokens_max,
                 tokens: 0,
                 prompt_tokens,
                 cached_tokens: 0,
-                last: None,
                 finish: None,
             });
         }
@@ -191,7 +183,7 @@ impl Generation {
                 if progress.finish.is_none() {
                     self.waiting.push(wait(choice, replies));
                 }
-                Ok(step)
+                Ok(Some(step))
             }
             Some(Event::Finished(Finish::End)) => Ok(Some(progress.ended(choice, FinishReason::Stop))),
             Some(Event::Finished(Finish::Length)) => Ok(Some(progress.ended(choice, FinishReason::Length))),
@@ -254,38 +246,31 @@ impl Generation {
 }
 
 impl Progress {
-    /// Takes a token. The step is held back if it must be the choice's last.
-    fn token(&mut self, choice: usize, token: Token) -> Option<Step> {
+    fn token(&mut self, choice: usize, token: Token) -> Step {
         self.tokens += 1;
         let pieces = self.decoder.push(token.id);
-        let mut step = Step {
+        if self.decoder.stopped() {
+            self.finish = Some(FinishReason::Stop);
+        }
+        Step {
             choice,
             token: Some(token),
             pieces,
-            finish: None,
-        };
-        if self.decoder.stopped() {
-            self.finish = Some(FinishReason::Stop);
-            step.finish = self.finish;
-        } else if self.tokens >= self.tokens_max {
-            self.last = Some(step);
-            return None;
+            finish: self.finish,
         }
-        Some(step)
     }
 
     fn ended(&mut self, choice: usize, reason: FinishReason) -> Step {
         if reason == FinishReason::Stop {
             self.tokens += 1; // The end token itself.
         }
-        let mut step = self.last.take().unwrap_or(Step {
-            choice,
-            ..Step::default()
-        });
-        step.pieces.extend(self.decoder.finish());
         self.finish = Some(reason);
-        step.finish = self.finish;
-        step
+        Step {
+            choice,
+            token: None,
+            pieces: self.decoder.finish(),
+            finish: self.finish,
+        }
     }
 }
 

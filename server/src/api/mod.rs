@@ -14,7 +14,6 @@ mod health;
 mod logprobs;
 mod models;
 mod pace;
-mod request_id;
 mod sse;
 mod submit;
 mod text;
@@ -28,7 +27,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{Method, Uri};
-use axum::middleware::from_fn;
 use axum::routing::{get, post};
 
 use crate::app::App;
@@ -65,7 +63,6 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/", get(health::greeting))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn(request_id::name_and_contain))
         .with_state(Arc::new(Api::new(app)))
 }
 

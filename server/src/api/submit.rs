@@ -12,8 +12,8 @@ use super::Api;
 use super::check::{Options, Rules};
 use super::error::ApiError;
 use super::generation::{Choice, Generation, Surroundings};
-use super::request_id::RequestId;
 use super::wire::reply::Head;
+use crate::http::RequestId;
 
 /// All jobs share one scope of cached prompts, for all clients here are one consumer.
 const CACHE_SCOPE: u64 = 0;
@@ -64,10 +64,7 @@ impl Api {
         }
         let timer = self.app.metrics.request_started();
         let jobs: Vec<Job> = prompts.iter().flat_map(|prompt| self.jobs(prompt, options)).collect();
-        let shares: Vec<_> = jobs
-            .iter()
-            .map(|job| (job.prompt.len(), job.output_tokens_max))
-            .collect();
+        let prompt_tokens: Vec<usize> = jobs.iter().map(|job| job.prompt.len()).collect();
         let Accepted { engine, replies } = match self.app.engines.submit(jobs) {
             Ok(accepted) => accepted,
             Err(refused) => {
@@ -77,12 +74,11 @@ impl Api {
         };
         let choices = replies
             .into_iter()
-            .zip(shares)
+            .zip(prompt_tokens)
             .enumerate()
-            .map(|(index, (replies, (prompt, tokens_max)))| Choice {
+            .map(|(index, (replies, prompt))| Choice {
                 replies,
                 decoder: ReplyDecoder::new(&self.app.tokenizer, start, &options.stop),
-                tokens_max,
                 prompt_tokens: if index % options.choices == 0 { prompt } else { 0 },
             });
         let (drain, pace) = (self.app.drain.clone(), Arc::clone(&self.pace));

@@ -50,16 +50,9 @@ pub(crate) enum ConfigError {
         found: &'static str,
     },
     #[error("cannot read the configuration file {}: {cause}", file.display())]
-    Unreadable {
-        file: PathBuf,
-        cause: std::io::Error,
-    },
+    Unreadable { file: PathBuf, cause: std::io::Error },
     #[error("{} is not TOML, line {line}: {cause}", file.display())]
-    Syntax {
-        file: PathBuf,
-        line: usize,
-        cause: String,
-    },
+    Syntax { file: PathBuf, line: usize, cause: String },
     #[error(
         "weights has {weights} entries (from {from}), devices has {devices} engines: give one weight for each engine"
     )]
@@ -72,10 +65,7 @@ pub(crate) enum ConfigError {
         "listen is {listen} (from {from}), which others can reach, and there are no keys yet: listen on 127.0.0.1, or \
          give --insecure if everybody who reaches it may use it"
     )]
-    Exposed {
-        listen: std::net::SocketAddr,
-        from: Source,
-    },
+    Exposed { listen: std::net::SocketAddr, from: Source },
     #[error(
         "kv_tokens is {kv_tokens} (from {from}), less than one conversation of {context} tokens: raise it, or lower `context`"
     )]

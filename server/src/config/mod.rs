@@ -122,9 +122,7 @@ impl Config {
 fn toml_value(text: &str) -> String {
     let is_bare = text.parse::<i64>().is_ok() || text.parse::<bool>().is_ok() || {
         text.parse::<f64>().is_ok_and(f64::is_finite)
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_digit() || byte == b'.')
+            && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
             && !text.starts_with('.')
             && !text.ends_with('.')
     };

@@ -43,11 +43,7 @@ impl Reader<'_> {
             Ok(number) if allowed.contains(&number) => Ok(number),
             _ => self.refuse(
                 key,
-                format!(
-                    "a whole number from {} to {}",
-                    allowed.start(),
-                    allowed.end()
-                ),
+                format!("a whole number from {} to {}", allowed.start(), allowed.end()),
             ),
         }
     }
@@ -64,25 +60,14 @@ impl Reader<'_> {
         }
     }
 
-    fn fraction(
-        &self,
-        key: &'static str,
-        allowed: RangeInclusive<f32>,
-    ) -> Result<f32, ConfigError> {
+    fn fraction(&self, key: &'static str, allowed: RangeInclusive<f32>) -> Result<f32, ConfigError> {
         match self.chosen(key).text.parse() {
             Ok(number) if allowed.contains(&number) => Ok(number),
-            _ => self.refuse(
-                key,
-                format!("a number from {} to {}", allowed.start(), allowed.end()),
-            ),
+            _ => self.refuse(key, format!("a number from {} to {}", allowed.start(), allowed.end())),
         }
     }
 
-    pub(super) fn seconds(
-        &self,
-        key: &'static str,
-        allowed: RangeInclusive<u64>,
-    ) -> Result<Duration, ConfigError> {
+    pub(super) fn seconds(&self, key: &'static str, allowed: RangeInclusive<u64>) -> Result<Duration, ConfigError> {
         self.number(key, allowed).map(Duration::from_secs)
     }
 
@@ -118,8 +103,7 @@ impl Reader<'_> {
         if text.is_empty() {
             return Ok(vec![1; devices]);
         }
-        let weights: Result<Vec<u32>, _> =
-            split(&text).iter().map(|weight| weight.parse()).collect();
+        let weights: Result<Vec<u32>, _> = split(&text).iter().map(|weight| weight.parse()).collect();
         match weights {
             Ok(weights) if weights.iter().all(|weight| (1..=1000).contains(weight)) => {
                 if weights.len() != devices {
@@ -131,10 +115,7 @@ impl Reader<'_> {
                 }
                 Ok(weights)
             }
-            _ => self.refuse(
-                "weights",
-                "a whole number from 1 to 1000 for each engine, such as 3,1",
-            ),
+            _ => self.refuse("weights", "a whole number from 1 to 1000 for each engine, such as 3,1"),
         }
     }
 
@@ -223,9 +204,7 @@ fn split(list: &str) -> Vec<String> {
     if list.trim().is_empty() {
         Vec::new()
     } else {
-        list.split(',')
-            .map(|entry| entry.trim().to_owned())
-            .collect()
+        list.split(',').map(|entry| entry.trim().to_owned()).collect()
     }
 }
 

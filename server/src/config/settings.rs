@@ -145,9 +145,7 @@ fn edits(from: &str, to: &str) -> usize {
         let mut left = line + 1;
         let mut next = vec![left];
         for (b, (above_left, above)) in to.iter().zip(row.iter().zip(row.iter().skip(1))) {
-            left = (above_left + usize::from(a != *b))
-                .min(above + 1)
-                .min(left + 1);
+            left = (above_left + usize::from(a != *b)).min(above + 1).min(left + 1);
             next.push(left);
         }
         row = next;

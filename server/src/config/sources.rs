@@ -39,10 +39,7 @@ impl Said {
     /// The file cannot be read, is not TOML, or has a key that no setting has.
     pub(crate) fn choose(&self) -> Result<Choices, ConfigError> {
         let mut choices = Choices::new();
-        for setting in SETTINGS
-            .iter()
-            .filter(|setting| !setting.default.is_empty())
-        {
+        for setting in SETTINGS.iter().filter(|setting| !setting.default.is_empty()) {
             choices.insert(
                 setting.key,
                 Chosen {
@@ -81,12 +78,8 @@ impl Said {
 
     /// Variables that look like ours and are not: told at start-up, because another program may own them.
     pub(crate) fn unknown_variables(&self) -> Vec<String> {
-        let names = self
-            .environment
-            .iter()
-            .filter_map(|(name, _)| name.to_str());
-        let ours = names
-            .filter(|name| name.starts_with(VARIABLE_PREFIX) && !OTHER_VARIABLES.contains(name));
+        let names = self.environment.iter().filter_map(|(name, _)| name.to_str());
+        let ours = names.filter(|name| name.starts_with(VARIABLE_PREFIX) && !OTHER_VARIABLES.contains(name));
         let mut unknown: Vec<String> = ours
             .filter(|name| !SETTINGS.iter().any(|setting| setting.variable() == **name))
             .map(str::to_owned)
@@ -103,10 +96,7 @@ impl Said {
 
     /// An empty variable is an unset one: that is how compose files leave a value out.
     fn variable(&self, name: &str) -> Option<String> {
-        let (_, value) = self
-            .environment
-            .iter()
-            .find(|(variable, _)| variable == name)?;
+        let (_, value) = self.environment.iter().find(|(variable, _)| variable == name)?;
         let value = value.to_string_lossy().trim().to_owned();
         (!value.is_empty()).then_some(value)
     }

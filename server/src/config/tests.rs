@@ -16,10 +16,7 @@ fn resolve(
         file
     });
     let said = Said {
-        flags: flags
-            .iter()
-            .map(|(key, text)| (*key, (*text).to_owned()))
-            .collect(),
+        flags: flags.iter().map(|(key, text)| (*key, (*text).to_owned())).collect(),
         environment: variables
             .iter()
             .map(|(name, text)| (OsString::from(name), OsString::from(text)))
@@ -78,10 +75,7 @@ fn a_flag_wins_over_a_variable_a_variable_over_the_file_and_the_file_over_the_de
         (4, 3, 2, 128)
     );
     assert_eq!(config.source("slots"), Source::Flag("--slots".to_owned()));
-    assert_eq!(
-        config.source("queue"),
-        Source::Variable("TANDEM_QUEUE".to_owned())
-    );
+    assert_eq!(config.source("queue"), Source::Variable("TANDEM_QUEUE".to_owned()));
     assert!(matches!(config.source("choices"), Source::File(_)));
     assert_eq!(config.source("step_tokens"), Source::Default);
 }
@@ -98,26 +92,19 @@ fn every_setting_can_be_given_in_all_three_ways() {
         let file = format!("{} = {text:?}\n", setting.key);
         for (way, config) in [
             ("flag", resolve(&[(setting.key, text)], &[], None)),
-            (
-                "variable",
-                resolve(&[], &[(&setting.variable(), text)], None),
-            ),
+            ("variable", resolve(&[], &[(&setting.variable(), text)], None)),
             ("file", resolve(&[], &[], Some(&file))),
         ] {
             let config = config.unwrap_or_else(|error| panic!("{} by {way}: {error}", setting.key));
-            assert_ne!(
-                config.source(setting.key),
-                Source::Default,
-                "{} by {way}",
-                setting.key
-            );
+            assert_ne!(config.source(setting.key), Source::Default, "{} by {way}", setting.key);
         }
     }
 }
 
 #[test]
 fn a_file_may_write_numbers_lists_and_truths_as_toml_does() {
-    let file = "devices = [\"cpu\", \"cpu\"]\nweights = [3, 1]\ninsecure = true\nlisten = \"0.0.0.0:80\"\ntop_p = 0.5\n";
+    let file =
+        "devices = [\"cpu\", \"cpu\"]\nweights = [3, 1]\ninsecure = true\nlisten = \"0.0.0.0:80\"\ntop_p = 0.5\n";
     let config = resolve(&[], &[], Some(file)).unwrap();
     assert_eq!(config.weights, [3, 1]);
     assert_eq!(config.listen.port(), 80);
@@ -126,10 +113,7 @@ fn a_file_may_write_numbers_lists_and_truths_as_toml_does() {
 
 #[test]
 fn an_empty_variable_is_an_unset_one() {
-    assert_eq!(
-        resolve(&[], &[("TANDEM_SLOTS", " ")], None).unwrap().slots,
-        8
-    );
+    assert_eq!(resolve(&[], &[("TANDEM_SLOTS", " ")], None).unwrap().slots, 8);
 }
 
 #[test]
@@ -234,34 +218,19 @@ fn a_files_unknown_key_is_refused_with_its_neighbours() {
         resolve(&[], &[], Some("slot = 3\n")),
         &["no setting is called \"slot\"", "did you mean slots"],
     );
-    check_refused(
-        resolve(&[], &[], Some("xyzzy = 3\n")),
-        &["\"xyzzy\"", "--help"],
-    );
+    check_refused(resolve(&[], &[], Some("xyzzy = 3\n")), &["\"xyzzy\"", "--help"]);
 }
 
 #[test]
 fn a_files_faults_are_refused_with_their_place() {
-    check_refused(
-        resolve(&[], &[], Some("slots = 3\nqueue = = 4\n")),
-        &["line 2"],
-    );
-    check_refused(
-        resolve(&[], &[], Some("[slots]\nx = 1\n")),
-        &["slots is table"],
-    );
-    check_refused(
-        resolve(&[], &[], Some("slots = 0\n")),
-        &["slots is \"0\"", "/"],
-    );
+    check_refused(resolve(&[], &[], Some("slots = 3\nqueue = = 4\n")), &["line 2"]);
+    check_refused(resolve(&[], &[], Some("[slots]\nx = 1\n")), &["slots is table"]);
+    check_refused(resolve(&[], &[], Some("slots = 0\n")), &["slots is \"0\"", "/"]);
     let said = Said {
         file: Some("/nowhere/tandem.toml".into()),
         ..Said::default()
     };
-    check_refused(
-        Config::resolve(&said),
-        &["/nowhere/tandem.toml", "cannot read"],
-    );
+    check_refused(Config::resolve(&said), &["/nowhere/tandem.toml", "cannot read"]);
 }
 
 #[test]

@@ -26,13 +26,7 @@ use super::accept::Closing;
 use super::places::{Busy, Life, Phase, Place};
 
 /// Serves `stream` until the client leaves, a limit is passed, its place is given away, or we close.
-pub(super) async fn attend(
-    stream: TcpStream,
-    place: Place,
-    router: Router,
-    limits: HttpLimits,
-    mut closing: Closing,
-) {
+pub(super) async fn attend(stream: TcpStream, place: Place, router: Router, limits: HttpLimits, mut closing: Closing) {
     let life = place.life.clone();
     let mut writer = TimeoutWriter::new(Watched {
         stream,
@@ -66,9 +60,7 @@ pub(super) async fn attend(
     };
     match ended {
         End::Done(Err(error)) => tracing::debug!(%error, "connection ended"),
-        End::Lapsed(Phase::Head) => {
-            tell_of_timeout(connection.into_parts().io.into_inner(), &limits).await
-        }
+        End::Lapsed(Phase::Head) => tell_of_timeout(connection.into_parts().io.into_inner(), &limits).await,
         End::Done(Ok(())) | End::Evicted | End::Lapsed(_) => {}
     }
 }
@@ -85,19 +77,13 @@ fn builder(limits: &HttpLimits) -> http1::Builder {
     builder.half_close(false).timer(TokioTimer::new());
     // hyper's own header timer also runs between requests; our deadlines tell the two apart.
     builder.header_read_timeout(None);
-    builder
-        .max_headers(limits.headers)
-        .max_header_size(limits.header_bytes);
+    builder.max_headers(limits.headers).max_header_size(limits.header_bytes);
     // hyper accepts no smaller buffer than 8 KiB.
     builder.max_buf_size(limits.header_bytes.max(8 * 1024));
     builder
 }
 
-async fn answer(
-    router: Router,
-    life: Arc<Life>,
-    request: Request<Incoming>,
-) -> Result<Response<BusyBody>, Infallible> {
+async fn answer(router: Router, life: Arc<Life>, request: Request<Incoming>) -> Result<Response<BusyBody>, Infallible> {
     let busy = life.busy();
     let response = router.oneshot(request.map(Body::new)).await?;
     Ok(response.map(|body| BusyBody { body, _busy: busy }))
@@ -105,8 +91,7 @@ async fn answer(
 
 /// The last words to a client that began a request and never came to its headers' end.
 async fn tell_of_timeout(mut io: impl AsyncWrite + Unpin, limits: &HttpLimits) {
-    const ANSWER: &[u8] =
-        b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    const ANSWER: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
     let farewell = async {
         io.write_all(ANSWER).await?;
         io.shutdown().await
@@ -125,10 +110,7 @@ impl HttpBody for BusyBody {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
@@ -148,11 +130,7 @@ struct Watched {
 }
 
 impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
@@ -163,11 +141,7 @@ impl AsyncRead for Watched {
 }
 
 impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

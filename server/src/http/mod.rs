@@ -8,6 +8,7 @@ mod notes;
 mod places;
 mod record;
 mod refuse;
+mod request_id;
 
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ pub(crate) use accept::{Closing, Front};
 pub(crate) use notes::Notes;
 pub(crate) use record::InFlight;
 pub(crate) use refuse::{Guards, guarded};
+pub(crate) use request_id::RequestId;
+#[cfg(test)]
+pub(crate) use request_id::name_and_contain;
 
 /// What one client may hold or take its time with. Each is a setting; the defaults are Envoy's and HAProxy's kind.
 #[derive(Clone, Debug, PartialEq)]

@@ -66,13 +66,7 @@ impl Places {
         let key = table.next_key;
         table.next_key += 1;
         let life = Arc::new(Life::new());
-        table.open.insert(
-            key,
-            Entry {
-                ip,
-                life: life.clone(),
-            },
-        );
+        table.open.insert(key, Entry { ip, life: life.clone() });
         Ok((
             Place {
                 places: self.clone(),

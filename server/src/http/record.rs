@@ -63,14 +63,15 @@ pub(super) async fn record(State(guards): State<Guards>, request: Request, next:
     let mut record = Record::begin(&guards, &request, notes.clone());
     let response = notes.around(next.run(request)).await;
     record.status = Some(response.status().as_u16());
-    record.engine = engine_of(response.headers());
+    record.engine = said(response.headers(), "x-tandem-engine");
+    record.request_id = said(response.headers(), "x-request-id");
     record.is_whole = record.method == Method::HEAD || response.body().is_end_stream();
     response.map(|body| Body::new(RecordedBody { body, record }))
 }
 
-/// The engines that answered, as the reply itself names them.
-fn engine_of(headers: &HeaderMap) -> Option<String> {
-    Some(headers.get("x-tandem-engine")?.to_str().ok()?.to_owned())
+/// What the answer itself says of who made it and of how it is called.
+fn said(headers: &HeaderMap, name: &str) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
 }
 
 struct Record {
@@ -83,6 +84,7 @@ struct Record {
     started: Instant,
     status: Option<u16>,
     engine: Option<String>,
+    request_id: Option<String>,
     /// Whether the answer's body was sent to its end.
     is_whole: bool,
     _in_flight: (One, Held),
@@ -98,16 +100,12 @@ impl Record {
             metrics: guards.metrics.clone(),
             notes,
             method: request.method().clone(),
-            path: request
-                .uri()
-                .path()
-                .chars()
-                .take(PATH_CHARS_SHOWN)
-                .collect(),
+            path: request.uri().path().chars().take(PATH_CHARS_SHOWN).collect(),
             api: api.to_owned(),
             started: Instant::now(),
             status: None,
             engine: None,
+            request_id: None,
             is_whole: false,
             _in_flight: (guards.in_flight.one_more(), guards.metrics.in_flight()),
         }
@@ -127,6 +125,7 @@ impl Record {
     fn write(&self, status: u16) {
         let (method, path) = (&self.method, self.path.as_str());
         let ms = self.started.elapsed().as_millis();
+        let request_id = self.request_id.as_deref().unwrap_or("none");
         let end = if self.is_whole { "whole" } else { "cut" };
         if let Some(TokenUse {
             prompt: tokens_in,
@@ -136,12 +135,12 @@ impl Record {
         {
             let engine = self.engine.as_deref().unwrap_or("none");
             tracing::info!(
-                %method, path, status, consumer = "none", engine, tokens_in, tokens_out, ms, end, "request"
+                %method, path, status, request_id, engine, tokens_in, tokens_out, ms, end, "request"
             );
         } else if status < 400 && ALWAYS_ANSWERED.contains(&path) {
-            tracing::debug!(%method, path, status, ms, "request");
+            tracing::debug!(%method, path, status, request_id, ms, "request");
         } else {
-            tracing::info!(%method, path, status, consumer = "none", ms, end, "request");
+            tracing::info!(%method, path, status, request_id, ms, end, "request");
         }
     }
 }
@@ -155,10 +154,7 @@ impl HttpBody for RecordedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
             self.record.is_whole = true;

@@ -1,19 +1,19 @@
 //! What is refused before any route sees it: addresses too long, bodies too large or too slow, requests that come
-//! while the process is leaving; and the last net under a handler that panics.
+//! while the process is leaving.
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use super::HttpLimits;
 use super::body::{DISCARDED_TIMES, Fault, MeasuredBody};
 use super::record::{InFlight, record};
+use super::request_id::name_and_contain;
 use crate::drain::Drain;
 use crate::metrics::Metrics;
 
@@ -33,19 +33,17 @@ pub(crate) struct Guards {
 /// Puts the guards around `routes`. The record is outermost: it also tells of what the others refuse.
 pub(crate) fn guarded(routes: Router, guards: Guards) -> Router {
     routes
-        .layer(CatchPanicLayer::custom(|_payload| panicked()))
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(guards.clone(), measure_body))
         .layer(from_fn_with_state(guards.clone(), refuse_early))
+        .layer(from_fn(name_and_contain))
         .layer(from_fn_with_state(guards, record))
 }
 
 /// An error in OpenAI's shape, keys in the order of the routes' own.
 fn error(status: StatusCode, kind: &str, code: &str, message: String) -> Response {
     let message = serde_json::Value::from(message);
-    let body = format!(
-        r#"{{"error":{{"message":{message},"type":"{kind}","param":null,"code":"{code}"}}}}"#
-    );
+    let body = format!(r#"{{"error":{{"message":{message},"type":"{kind}","param":null,"code":"{code}"}}}}"#);
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
@@ -56,7 +54,8 @@ fn closing(mut response: Response) -> Response {
     response
 }
 
-fn panicked() -> Response {
+/// The answer for a handler that panicked.
+pub(super) fn panicked() -> Response {
     let message = "the server met a fault of its own; it is in the server's log".to_owned();
     error(
         StatusCode::INTERNAL_SERVER_ERROR,
@@ -68,10 +67,7 @@ fn panicked() -> Response {
 
 async fn refuse_early(State(guards): State<Guards>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let uri_bytes = request
-        .uri()
-        .path_and_query()
-        .map_or(0, |whole| whole.as_str().len());
+    let uri_bytes = request.uri().path_and_query().map_or(0, |whole| whole.as_str().len());
     if uri_bytes > guards.limits.uri_bytes {
         let message = format!(
             "the address has {uri_bytes} bytes, {} are allowed: shorten it",
@@ -86,9 +82,7 @@ async fn refuse_early(State(guards): State<Guards>, request: Request, next: Next
     }
     let is_leaving = guards.drain.is_draining();
     if is_leaving && !ALWAYS_ANSWERED.contains(&path) {
-        let message =
-            "the server is shutting down: send the request again, it will reach the next one"
-                .to_owned();
+        let message = "the server is shutting down: send the request again, it will reach the next one".to_owned();
         let mut response = error(
             StatusCode::SERVICE_UNAVAILABLE,
             "server_error",
@@ -101,11 +95,7 @@ async fn refuse_early(State(guards): State<Guards>, request: Request, next: Next
         return closing(response);
     }
     let response = next.run(request).await;
-    if is_leaving {
-        closing(response)
-    } else {
-        response
-    }
+    if is_leaving { closing(response) } else { response }
 }
 
 async fn measure_body(State(guards): State<Guards>, request: Request, next: Next) -> Response {

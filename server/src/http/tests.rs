@@ -61,8 +61,7 @@ impl House {
     async fn open(limits: HttpLimits) -> House {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (drain, in_flight, metrics) =
-            (Drain::new(), InFlight::new(), Metrics::new("m").unwrap());
+        let (drain, in_flight, metrics) = (Drain::new(), InFlight::new(), Metrics::new("m").unwrap());
         let (tell, heard) = mpsc::unbounded_channel();
         let go = Arc::new(Notify::new());
         let guards = Guards {
@@ -108,10 +107,7 @@ impl House {
             architecture: String::new(),
             file: String::new(),
         };
-        self.metrics
-            .render(&[], &card)
-            .lines()
-            .any(|line| line == series)
+        self.metrics.render(&[], &card).lines().any(|line| line == series)
     }
 }
 
@@ -137,10 +133,7 @@ fn routes(tell: mpsc::UnboundedSender<&'static str>, go: Arc<Notify>) -> Router 
     Router::new()
         .route("/", get(|| async { "hello" }))
         .route("/readyz", get(|| async { "ready" }))
-        .route(
-            "/echo",
-            post(|body: String| async move { body.len().to_string() }),
-        )
+        .route("/echo", post(|body: String| async move { body.len().to_string() }))
         .route("/hold", get(hold))
         .route("/flood", get(flood))
         .route("/panic", get(panicking))
@@ -171,10 +164,7 @@ async fn answer(stream: &mut TcpStream) -> String {
                 return text;
             }
         }
-        assert!(
-            stream.read_buf(&mut bytes).await.unwrap() > 0,
-            "closed after {text:?}"
-        );
+        assert!(stream.read_buf(&mut bytes).await.unwrap() > 0, "closed after {text:?}");
     }
 }
 
@@ -220,10 +210,7 @@ async fn an_idle_connection_is_closed_after_its_answer() {
 async fn a_slow_second_request_gets_the_short_limit_too() {
     let house = House::open(limits()).await;
     let mut stream = house.connect().await;
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     assert_eq!(status(&answer(&mut stream).await), "200");
     stream.write_all(b"GET / HT").await.unwrap();
     assert_eq!(status(&rest(&mut stream).await), "408");
@@ -233,9 +220,7 @@ async fn a_slow_second_request_gets_the_short_limit_too() {
 async fn as_many_headers_as_allowed_pass_and_one_more_is_431() {
     let house = House::open(limits()).await;
     let with = |count: usize| {
-        let more: String = (2..count)
-            .map(|index| format!("x-{index}: 1\r\n"))
-            .collect();
+        let more: String = (2..count).map(|index| format!("x-{index}: 1\r\n")).collect();
         format!("GET / HTTP/1.1\r\n{CLOSE}{more}\r\n")
     };
     assert_eq!(status(&house.talk(with(20)).await), "200");
@@ -258,8 +243,7 @@ async fn an_address_at_its_limit_passes_and_one_byte_more_is_414() {
     let refused = house.talk(with(201)).await;
     assert_eq!(status(&refused), "414");
     assert!(
-        refused.contains("\"code\":\"uri_too_long\"")
-            && refused.contains("201 bytes, 200 are allowed"),
+        refused.contains("\"code\":\"uri_too_long\"") && refused.contains("201 bytes, 200 are allowed"),
         "{refused}"
     );
 }
@@ -268,14 +252,10 @@ async fn an_address_at_its_limit_passes_and_one_byte_more_is_414() {
 async fn a_body_at_its_limit_passes_and_one_byte_more_is_413_in_the_common_shape() {
     let house = House::open(limits()).await;
     let whole = house.talk(post_of(BODY_MAX)).await;
-    assert!(
-        status(&whole) == "200" && whole.ends_with("1000"),
-        "{whole}"
-    );
+    assert!(status(&whole) == "200" && whole.ends_with("1000"), "{whole}");
     let refused = house.talk(post_of(BODY_MAX + 1)).await;
     assert_eq!(status(&refused), "413");
-    let error: serde_json::Value =
-        serde_json::from_str(refused.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let error: serde_json::Value = serde_json::from_str(refused.split_once("\r\n\r\n").unwrap().1).unwrap();
     assert_eq!(error["error"]["code"], "request_too_large");
     assert_eq!(error["error"]["type"], "invalid_request_error");
 }
@@ -296,9 +276,7 @@ async fn a_body_of_unknown_length_is_measured_as_it_comes() {
 #[tokio::test]
 async fn a_client_that_asks_first_is_refused_before_it_sends() {
     let house = House::open(limits()).await;
-    let head = format!(
-        "POST /echo HTTP/1.1\r\n{CLOSE}content-length: 5000\r\nexpect: 100-continue\r\n\r\n"
-    );
+    let head = format!("POST /echo HTTP/1.1\r\n{CLOSE}content-length: 5000\r\nexpect: 100-continue\r\n\r\n");
     assert_eq!(status(&house.talk(head).await), "413");
 }
 
@@ -306,31 +284,19 @@ async fn a_client_that_asks_first_is_refused_before_it_sends() {
 async fn a_slow_body_is_told_408() {
     let house = House::open(limits()).await;
     let refused = house
-        .talk(format!(
-            "POST /echo HTTP/1.1\r\n{CLOSE}content-length: 10\r\n\r\nabc"
-        ))
+        .talk(format!("POST /echo HTTP/1.1\r\n{CLOSE}content-length: 10\r\n\r\nabc"))
         .await;
     assert_eq!(status(&refused), "408");
-    assert!(
-        refused.contains("\"code\":\"request_timeout\""),
-        "{refused}"
-    );
+    assert!(refused.contains("\"code\":\"request_timeout\""), "{refused}");
 }
 
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
     let house = House::open(limits()).await;
     let answers = house
-        .talk(format!(
-            "GET / HTTP/1.1\r\nhost: x\r\n\r\n{}",
-            request("/nowhere")
-        ))
+        .talk(format!("GET / HTTP/1.1\r\nhost: x\r\n\r\n{}", request("/nowhere")))
         .await;
-    let found: Vec<&str> = answers
-        .split("HTTP/1.1 ")
-        .skip(1)
-        .map(|answer| &answer[..3])
-        .collect();
+    let found: Vec<&str> = answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
     assert_eq!(found, ["200", "404"]);
 }
 
@@ -354,10 +320,7 @@ async fn what_is_not_http_is_400_or_closed() {
         "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
     ] {
         let answer = house.talk(bytes).await;
-        assert!(
-            answer.is_empty() || status(&answer) == "400",
-            "{bytes:?}: {answer}"
-        );
+        assert!(answer.is_empty() || status(&answer) == "400", "{bytes:?}: {answer}");
     }
     assert_eq!(status(&house.talk(request("/")).await), "200");
 }
@@ -388,10 +351,7 @@ async fn a_client_that_closes_its_half_has_left() {
 async fn a_client_that_never_reads_loses_its_stream() {
     let mut house = House::open(limits()).await;
     let mut stream = house.connect().await;
-    stream
-        .write_all(request("/flood").as_bytes())
-        .await
-        .unwrap();
+    stream.write_all(request("/flood").as_bytes()).await.unwrap();
     assert_eq!(house.heard.recv().await, Some("dropped"));
 }
 
@@ -424,14 +384,10 @@ async fn a_full_house_refuses_with_503_and_serves_again_when_a_place_is_free() {
     assert_eq!(status(&refused), "503");
     let (head, body) = refused.split_once("\r\n\r\n").unwrap();
     assert!(
-        head.contains("retry-after: 1")
-            && head.contains(&format!("content-length: {}", body.len())),
+        head.contains("retry-after: 1") && head.contains(&format!("content-length: {}", body.len())),
         "{head}"
     );
-    assert!(
-        serde_json::from_str::<serde_json::Value>(body).is_ok(),
-        "{body}"
-    );
+    assert!(serde_json::from_str::<serde_json::Value>(body).is_ok(), "{body}");
     house.go.notify_one();
     assert!(rest(&mut first).await.ends_with("held"));
     assert_eq!(status(&house.talk(request("/")).await), "200");
@@ -445,16 +401,10 @@ async fn idle_connections_make_room_for_a_new_one() {
     })
     .await;
     let mut oldest = house.connect().await;
-    oldest
-        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
+    oldest.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     answer(&mut oldest).await;
     let mut newer = house.connect().await;
-    newer
-        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
+    newer.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     answer(&mut newer).await;
     assert_eq!(status(&house.talk(request("/")).await), "200");
     assert_eq!(rest(&mut oldest).await, "");
@@ -471,9 +421,7 @@ async fn a_draining_server_refuses_the_new_and_ends_the_running() {
         .await
         .unwrap();
     let mut idle = house.connect().await;
-    idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     answer(&mut idle).await;
     assert_eq!(house.heard.recv().await, Some("begun"));
     house.drain.begin();
@@ -483,9 +431,7 @@ async fn a_draining_server_refuses_the_new_and_ends_the_running() {
         refused.contains("connection: close") && refused.contains("server_shutting_down"),
         "{refused}"
     );
-    idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     assert_eq!(
         status(&rest(&mut idle).await),
         "503",
@@ -512,9 +458,7 @@ async fn closing_lets_answers_out_and_ends_the_loop() {
         .unwrap();
     assert_eq!(house.heard.recv().await, Some("begun"));
     let mut idle = house.connect().await;
-    idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     answer(&mut idle).await;
     house.close.send(true).unwrap();
     assert_eq!(rest(&mut idle).await, "");
@@ -528,10 +472,7 @@ async fn closing_lets_answers_out_and_ends_the_loop() {
 async fn closing_does_not_wait_for_a_request_that_never_ends() {
     let mut house = House::open(limits()).await;
     let mut running = house.connect().await;
-    running
-        .write_all(request("/hold").as_bytes())
-        .await
-        .unwrap();
+    running.write_all(request("/hold").as_bytes()).await.unwrap();
     assert_eq!(house.heard.recv().await, Some("begun"));
     house.close.send(true).unwrap();
     house.serving.await.unwrap();

@@ -8,10 +8,7 @@ use super::families::{add, registered};
 use crate::app::ModelCard;
 
 /// Every family that is read from `engines`, by name.
-pub(super) fn gather(
-    engines: &[EngineStatus],
-    card: &ModelCard,
-) -> Result<Vec<MetricFamily>, prometheus::Error> {
+pub(super) fn gather(engines: &[EngineStatus], card: &ModelCard) -> Result<Vec<MetricFamily>, prometheus::Error> {
     let registry = Registry::new();
     router_block(&registry, engines, card)?;
     engine_gauges(&registry, engines)?;
@@ -20,11 +17,7 @@ pub(super) fn gather(
 }
 
 /// vLLM's names with the label `model_name` alone: a router reads the process as one engine.
-fn router_block(
-    registry: &Registry,
-    engines: &[EngineStatus],
-    card: &ModelCard,
-) -> Result<(), prometheus::Error> {
+fn router_block(registry: &Registry, engines: &[EngineStatus], card: &ModelCard) -> Result<(), prometheus::Error> {
     let sum = |field: fn(&EngineStatus) -> usize| engines.iter().map(field).sum::<usize>();
     let total = |field: fn(&EngineStatus) -> u64| engines.iter().map(field).sum::<u64>();
     let blocks = sum(|engine| engine.kv_blocks);
@@ -172,11 +165,7 @@ fn engine_counters(registry: &Registry, engines: &[EngineStatus]) -> Result<(), 
         "Requests the engine put back for want of blocks.",
         &["engine"],
     )?;
-    let steps = counts(
-        "tandem_engine_steps_total",
-        "Steps the engine ran.",
-        &["engine"],
-    )?;
+    let steps = counts("tandem_engine_steps_total", "Steps the engine ran.", &["engine"])?;
     for engine in engines {
         let index = engine.index.to_string();
         let index = index.as_str();
@@ -194,11 +183,7 @@ fn constant(registry: &Registry, opts: Opts) -> Result<(), prometheus::Error> {
 }
 
 fn share(part: usize, whole: usize) -> f64 {
-    if whole == 0 {
-        0.0
-    } else {
-        part as f64 / whole as f64
-    }
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 fn gauge_value(count: usize) -> i64 {

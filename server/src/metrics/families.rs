@@ -5,16 +5,15 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, 
 
 /// vLLM's boundaries, in seconds: dashboards made for vLLM need them to the letter.
 const FIRST_TOKEN_BUCKETS: &[f64] = &[
-    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
-    20.0, 40.0, 80.0, 160.0, 640.0, 2560.0,
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
+    160.0, 640.0, 2560.0,
 ];
 const INTER_TOKEN_BUCKETS: &[f64] = &[
-    0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0,
-    40.0, 80.0,
+    0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
 ];
 const REQUEST_BUCKETS: &[f64] = &[
-    0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0,
-    480.0, 960.0, 1920.0, 7680.0,
+    0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0,
+    1920.0, 7680.0,
 ];
 
 /// vLLM's values of `finished_reason`.
@@ -43,10 +42,7 @@ pub(super) struct Families {
 }
 
 impl Families {
-    pub(super) fn register(
-        registry: &Registry,
-        model: &str,
-    ) -> Result<Families, prometheus::Error> {
+    pub(super) fn register(registry: &Registry, model: &str) -> Result<Families, prometheus::Error> {
         let seconds = |name: &str, help: &str, buckets: &[f64]| {
             let opts = HistogramOpts::new(name, help)
                 .const_label("model_name", model)
@@ -108,14 +104,8 @@ impl Families {
                 "tandem_connections_refused_total",
                 "Connections answered 503 because all places held a running request.",
             )?,
-            requests_in_flight: gauge(
-                "tandem_http_requests_in_flight",
-                "Requests whose answer has not ended.",
-            )?,
-            draining: gauge(
-                "tandem_draining",
-                "1 once the process has been told to stop.",
-            )?,
+            requests_in_flight: gauge("tandem_http_requests_in_flight", "Requests whose answer has not ended.")?,
+            draining: gauge("tandem_draining", "1 once the process has been told to stop.")?,
         };
         families.show_zeros(model);
         build_info(registry)?;
@@ -127,12 +117,8 @@ impl Families {
         FINISHED_REASONS
             .iter()
             .for_each(|reason| add(&self.finished, &[model, reason], 0));
-        ABORT_REASONS
-            .iter()
-            .for_each(|reason| add(&self.aborted, &[reason], 0));
-        TOKEN_KINDS
-            .iter()
-            .for_each(|kind| add(&self.tokens, &[model, kind], 0));
+        ABORT_REASONS.iter().for_each(|reason| add(&self.aborted, &[reason], 0));
+        TOKEN_KINDS.iter().for_each(|kind| add(&self.tokens, &[model, kind], 0));
     }
 }
 
@@ -156,10 +142,7 @@ pub(super) fn registered<C: Collector + Clone + 'static>(
 fn build_info(registry: &Registry) -> Result<(), prometheus::Error> {
     let opts = Opts::new("tandem_build_info", "Always 1; the labels say what runs.")
         .const_label("version", env!("CARGO_PKG_VERSION"))
-        .const_label(
-            "revision",
-            option_env!("TANDEM_REVISION").unwrap_or("unknown"),
-        );
+        .const_label("revision", option_env!("TANDEM_REVISION").unwrap_or("unknown"));
     registered(registry, IntGauge::with_opts(opts)?)?.set(1);
     Ok(())
 }

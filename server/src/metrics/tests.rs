@@ -61,14 +61,9 @@ fn parse(page: &str) -> BTreeMap<String, f64> {
             let stem = ["_bucket", "_sum", "_count"]
                 .iter()
                 .find_map(|end| name.strip_suffix(end));
+            assert!(name == family || stem == Some(&family), "{name} stands under {family}");
             assert!(
-                name == family || stem == Some(&family),
-                "{name} stands under {family}"
-            );
-            assert!(
-                samples
-                    .insert(series.to_owned(), value.parse().unwrap())
-                    .is_none(),
+                samples.insert(series.to_owned(), value.parse().unwrap()).is_none(),
                 "series {series} twice"
             );
         }
@@ -110,11 +105,7 @@ fn routers_find_each_of_their_families_as_one_series_of_the_whole_process() {
             .collect();
         assert_eq!(series, [(&format!("{name}{model}"), &value)], "{name}");
     }
-    let count = |start: &str| {
-        page.keys()
-            .filter(|series| series.starts_with(start))
-            .count()
-    };
+    let count = |start: &str| page.keys().filter(|series| series.starts_with(start)).count();
     assert_eq!(count("vllm:cache_config_info{"), 1);
     assert_eq!(count("vllm:lora_requests_info{"), 1);
     let config = page
@@ -166,23 +157,14 @@ fn a_finished_request_counts_its_tokens_and_times_once() {
     );
     let page = page(&metrics);
     let model = "{model_name=\"tandem-tiny\"}";
-    assert_eq!(
-        page[&format!("vllm:request_queue_time_seconds_count{model}")],
-        1.0
-    );
-    assert_eq!(
-        page[&format!("vllm:time_to_first_token_seconds_count{model}")],
-        1.0
-    );
+    assert_eq!(page[&format!("vllm:request_queue_time_seconds_count{model}")], 1.0);
+    assert_eq!(page[&format!("vllm:time_to_first_token_seconds_count{model}")], 1.0);
     assert_eq!(
         page[&format!("vllm:inter_token_latency_seconds_count{model}")],
         1.0,
         "between tokens of one choice"
     );
-    assert_eq!(
-        page[&format!("vllm:e2e_request_latency_seconds_count{model}")],
-        1.0
-    );
+    assert_eq!(page[&format!("vllm:e2e_request_latency_seconds_count{model}")], 1.0);
     assert_eq!(
         page["vllm:request_success_total{finished_reason=\"stop\",model_name=\"tandem-tiny\"}"],
         1.0
@@ -214,25 +196,15 @@ fn a_dropped_timer_is_a_client_that_left_and_its_tokens_still_count() {
         page["vllm:request_success_total{finished_reason=\"abort\",model_name=\"tandem-tiny\"}"],
         1.0
     );
-    assert_eq!(
-        page["tandem_tokens_total{model=\"tandem-tiny\",type=\"input\"}"],
-        7.0
-    );
-    assert_eq!(
-        page["tandem_tokens_total{model=\"tandem-tiny\",type=\"output\"}"],
-        1.0
-    );
+    assert_eq!(page["tandem_tokens_total{model=\"tandem-tiny\",type=\"input\"}"], 7.0);
+    assert_eq!(page["tandem_tokens_total{model=\"tandem-tiny\",type=\"output\"}"], 1.0);
 }
 
 #[test]
 fn what_we_cut_and_what_we_refuse_are_not_clients_that_left() {
     let metrics = metrics();
-    metrics
-        .request_started()
-        .aborted(Abort::Shutdown, TokenUse::default());
-    metrics
-        .request_started()
-        .aborted(Abort::Engine, TokenUse::default());
+    metrics.request_started().aborted(Abort::Shutdown, TokenUse::default());
+    metrics.request_started().aborted(Abort::Engine, TokenUse::default());
     metrics.request_started().refused();
     let page = page(&metrics);
     for (reason, count) in [("client_gone", 0.0), ("shutdown", 1.0), ("engine", 1.0)] {
@@ -256,14 +228,10 @@ fn counters_never_fall_and_gauges_go_back() {
     let after = page(&metrics);
     assert_eq!(after["tandem_connections_open"], 0.0);
     assert_eq!(after["tandem_http_requests_in_flight"], 0.0);
-    for (series, value) in before
-        .iter()
-        .filter(|(series, _)| series.contains("_total"))
-    {
+    for (series, value) in before.iter().filter(|(series, _)| series.contains("_total")) {
         assert!(after[series] >= *value, "{series} fell");
     }
-    let refused =
-        "tandem_requests_total{api=\"/v1/chat/completions\",code=\"429\",model=\"tandem-tiny\"}";
+    let refused = "tandem_requests_total{api=\"/v1/chat/completions\",code=\"429\",model=\"tandem-tiny\"}";
     assert_eq!(after[refused], 1.0);
 }
 

@@ -84,9 +84,7 @@ impl RequestTimer {
         if let Some(slot) = self.last_tokens.get_mut(choice)
             && let Some(last) = slot.replace(now)
         {
-            self.families
-                .inter_token_seconds
-                .observe((now - last).as_secs_f64());
+            self.families.inter_token_seconds.observe((now - last).as_secs_f64());
         }
     }
 

@@ -86,10 +86,7 @@ fn lines(loaded: &Loaded, config: &Config, address: SocketAddr, paint: Paint) ->
     );
     line(
         "context",
-        format!(
-            "{} tokens, prompt and reply together",
-            grouped(plan.context)
-        ),
+        format!("{} tokens, prompt and reply together", grouped(plan.context)),
     );
     let base = format!("http://{}", reachable(address));
     let _ = write!(

@@ -24,9 +24,7 @@ pub(super) fn bounded(wanted: usize) -> usize {
 
 /// The soft limit on open files; `None` where the system tells none.
 fn soft_limit(limits: &str) -> Option<usize> {
-    let line = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_whitespace().next()?.parse().ok()
 }
 

@@ -73,10 +73,7 @@ fn size(config: &Config, needs: Needs) -> Result<Plan, ConfigError> {
             kv_tokens: wanted,
         });
     };
-    let per_token = needs
-        .kv_bytes_per_token
-        .max(1)
-        .saturating_mul(engines as u64);
+    let per_token = needs.kv_bytes_per_token.max(1).saturating_mul(engines as u64);
     let affordable = usize::try_from(available / per_token).unwrap_or(usize::MAX);
     let kv_tokens = wanted.min(affordable) / BLOCK_TOKENS * BLOCK_TOKENS;
     if kv_tokens < least {
@@ -106,9 +103,7 @@ fn read(path: &Path) -> Option<String> {
 }
 
 fn meminfo_available(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
@@ -124,10 +119,7 @@ mod tests {
         available: u64,
         expected: Result<(usize, usize), &str>,
     ) {
-        let flags = flags
-            .iter()
-            .map(|(key, text)| (*key, (*text).to_owned()))
-            .collect();
+        let flags = flags.iter().map(|(key, text)| (*key, (*text).to_owned())).collect();
         let config = Config::resolve(&Said {
             flags,
             ..Said::default()
@@ -168,22 +160,12 @@ mod tests {
     #[test]
     fn memory_for_exactly_one_conversation_is_enough_and_one_token_less_is_not() {
         check(&[("devices", "cpu")], 1024, 1000 * 1024, Ok((1024, 1024)));
-        check(
-            &[("devices", "cpu")],
-            1024,
-            1000 * 1023,
-            Err("lower `context`"),
-        );
+        check(&[("devices", "cpu")], 1024, 1000 * 1023, Err("lower `context`"));
     }
 
     #[test]
     fn what_was_asked_for_is_taken_or_refused_never_changed() {
-        check(
-            &[("kv_tokens", "1024"), ("context", "1024")],
-            1024,
-            0,
-            Ok((1024, 1024)),
-        );
+        check(&[("kv_tokens", "1024"), ("context", "1024")], 1024, 0, Ok((1024, 1024)));
         check(
             &[("kv_tokens", "1000"), ("context", "1024")],
             1024,

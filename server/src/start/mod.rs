@@ -86,10 +86,7 @@ fn load(config: &Config) -> Result<Loaded, Failure> {
     let started = Instant::now();
     let mut opened = Opened::open(config)?;
     let plan = memory::plan(config, &opened)?;
-    let kv_bytes = opened
-        .config
-        .kv_bytes_per_token()
-        .saturating_mul(plan.kv_tokens as u64);
+    let kv_bytes = opened.config.kv_bytes_per_token().saturating_mul(plan.kv_tokens as u64);
     let weights = opened.load_weights()?;
     let metrics = Metrics::new(&opened.card.id).context("metrics")?;
     let factory: ModelFactory = Arc::new({

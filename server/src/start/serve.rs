@@ -31,9 +31,7 @@ pub(super) async fn serve(
     config: &Config,
     mut signals: Signals,
 ) -> Result<ExitCode, Failure> {
-    let address = listener
-        .local_addr()
-        .context("the listening socket has no address")?;
+    let address = listener.local_addr().context("the listening socket has no address")?;
     banner::show(&loaded, config, address);
     let app = Arc::new(loaded.app);
     let in_flight = InFlight::new();
@@ -100,7 +98,10 @@ async fn drain(app: &App, in_flight: &InFlight, config: &Config, signal: &str) {
 /// The engines' threads end after their current step.
 async fn stop_engines(app: &App) {
     let engines = app.engines.clone();
-    let stopping = tokio::task::spawn_blocking(move || engines.stop());
+    let stopping = tokio::task::spawn_blocking(move || {
+        engines.stop();
+        engines.join();
+    });
     match timeout(ENGINES_STOP, stopping).await {
         Ok(Ok(())) => tracing::info!("stopped"),
         Ok(Err(error)) => tracing::error!(%error, "stopping the engines ended badly"),

@@ -35,7 +35,7 @@ async fn a_whole_completion_has_openais_shape_to_the_letter() {
 #[tokio::test]
 async fn a_stream_has_one_event_per_token_even_for_part_of_a_character() {
     let usage = "\"stream\":true,\"stream_options\":{\"include_usage\":true}";
-    let check = async |fields: &str, expected: &[(&str, Value)]| {
+    let check = async |fields: &str, tokens: usize, expected: &[(&str, Value)]| {
         let events = ask("a你", &format!("\"prompt\":\"go: \",{usage}{fields}"))
             .await
             .events();
@@ -51,29 +51,24 @@ async fn a_stream_has_one_event_per_token_even_for_part_of_a_character() {
             .collect();
         assert_eq!(found, expected);
         assert_eq!(counted["choices"], json!([]));
-        assert_eq!(counted["usage"]["completion_tokens"], expected.len());
+        assert_eq!(counted["usage"]["completion_tokens"], tokens);
         assert_eq!(events.last().unwrap(), "[DONE]");
     };
     let none = || Value::Null;
-    // The end token is generated too: its event carries the reason.
-    check(
-        "",
-        &[
-            ("a", none()),
-            ("", none()),
-            ("", none()),
-            ("你", none()),
-            ("", json!("stop")),
-        ],
-    )
-    .await;
-    let cut = json!("length");
-    check(",\"max_tokens\":2", &[("a", none()), ("\u{fffd}", cut.clone())]).await;
+    let (one, end) = (("a", none()), |reason: &str| ("", json!(reason)));
+    let rest = [("", none()), ("", none()), ("你", none())];
+    // The end token is generated too: the last event is its own.
+    check("", 5, &[&[one.clone()], &rest[..], &[end("stop")]].concat()).await;
     check(
         ",\"max_tokens\":4",
-        &[("a", none()), ("", none()), ("", none()), ("你", cut)],
+        4,
+        &[&[one.clone()], &rest[..], &[end("length")]].concat(),
     )
     .await;
+    let cut = [one.clone(), ("", none()), ("\u{fffd}", json!("length"))];
+    check(",\"max_tokens\":2", 2, &cut).await;
+    // A stop string is complete within a token: that token is told first.
+    check(",\"stop\":\"a\"", 1, &[("", none()), end("stop")]).await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
+use axum::middleware::from_fn;
 use axum::response::Response;
 use chat::{ChatTemplate, Tokenizer, Vocabulary};
 use engine::{
@@ -18,6 +19,7 @@ use tower::ServiceExt;
 use crate::api::router;
 use crate::app::{App, Limits, ModelCard, SamplingDefaults};
 use crate::drain::Drain;
+use crate::http::name_and_contain;
 use crate::metrics::Metrics;
 
 /// The special tokens; ids below 256 are the bytes.
@@ -274,7 +276,8 @@ impl Answer {
 
 /// Sends a request and waits for the head of the answer.
 pub(super) async fn begin(app: &Arc<App>, request: Request<Body>) -> Response {
-    router(app.clone()).oneshot(request).await.unwrap()
+    let named = router(app.clone()).layer(from_fn(name_and_contain));
+    named.oneshot(request).await.unwrap()
 }
 
 /// Sends a request and reads the whole answer.

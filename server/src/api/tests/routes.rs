@@ -211,7 +211,7 @@ async fn a_handler_that_panics_is_a_500_in_json_with_the_requests_id() {
     async fn broken() -> &'static str {
         panic!("on purpose")
     }
-    let layer = axum::middleware::from_fn(crate::api::request_id::name_and_contain);
+    let layer = axum::middleware::from_fn(crate::http::name_and_contain);
     let router = axum::Router::new().route("/", axum::routing::get(broken)).layer(layer);
     let request = Request::get("/")
         .header("x-request-id", "abc-1")

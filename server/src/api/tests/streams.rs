@@ -14,9 +14,9 @@ use crate::api::body::parse;
 use crate::api::check;
 use crate::api::error::ApiError;
 use crate::api::generation::Step;
-use crate::api::request_id::RequestId;
 use crate::api::sse::{EventStream, Events, Narrator};
 use crate::api::wire::reply::Usage;
+use crate::http::RequestId;
 
 const PATH: &str = "/v1/chat/completions";
 

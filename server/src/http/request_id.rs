@@ -5,11 +5,11 @@ use std::panic::AssertUnwindSafe;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::error::ApiError;
+use super::refuse::panicked;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -46,7 +46,7 @@ pub(crate) async fn name_and_contain(mut request: Request, next: Next) -> Respon
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = answered.unwrap_or_else(|_payload| {
         tracing::error!(request_id = id.as_str(), "a handler panicked");
-        ApiError::Internal.into_response()
+        panicked()
     });
     if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
         tracing::error!(request_id = id.as_str(), "answered with an internal error");
