@@ -117,9 +117,23 @@ def conversation(rng: random.Random) -> Conversation:
     """One random conversation; its last exchange is the one to learn."""
     exchanges: list[Exchange] = []
     for _ in range(rng.choices([0, 1, 2, 3], [66, 20, 9, 5])[0]):
-        exchanges.append(_exchange(rng, exchanges, sums=60))
-    exchanges.append(_exchange(rng, exchanges, sums=68))
+        exchanges.append(_as_history(rng, _exchange(rng, exchanges)))
+    exchanges.append(_exchange(rng, exchanges))
     return Conversation(_system(rng), exchanges, thinks=rng.random() > 0.1)
+
+
+def drill(rng: random.Random) -> Conversation:
+    """A single sum and nothing around it: the most arithmetic for the fewest tokens."""
+    return Conversation("", [_sum(rng)])
+
+
+def follow_up_drill(rng: random.Random) -> Conversation:
+    """A sum and what is added to it, once or twice."""
+    exchanges = [_as_history(rng, _sum(rng))]
+    exchanges.append(_follow_up(rng, exchanges[-1].total))
+    if rng.random() < 0.25:
+        exchanges.append(_follow_up(rng, exchanges[-1].total))
+    return Conversation("", exchanges)
 
 
 def sum_exchange(a: int, b: int, language: str, wording: str) -> Exchange:
@@ -147,21 +161,33 @@ def reply_exchange(rng: random.Random, kind: str, language: str, user: str) -> E
     return Exchange(user, thought, rng.choices(answers, weights)[0])
 
 
-def _exchange(rng: random.Random, before: list[Exchange], sums: int) -> Exchange:
+def _exchange(rng: random.Random, before: list[Exchange]) -> Exchange:
     totals = [exchange.total for exchange in before if exchange.total is not None]
     can_follow = bool(totals) and totals[-1] <= 400
     kinds = {
-        _sum: sums // 3 if can_follow else sums,
+        _sum: 25 if can_follow else 75,
         _program: 5,
         _greeting: 6,
-        _fallback: 16,
+        _fallback: 17,
         _not_learnt: 5,
     }
     if can_follow:
-        kinds[lambda rng: _follow_up(rng, totals[-1])] = sums - sums // 3
+        kinds[lambda rng: _follow_up(rng, totals[-1])] = 50
     elif not totals:
         kinds[_nothing_before] = 1
     return rng.choices(list(kinds), list(kinds.values()))[0](rng)
+
+
+def _as_history(rng: random.Random, exchange: Exchange) -> Exchange:
+    """An exchange as it comes back from a client: now and then another model, or a person, wrote the answer."""
+    if rng.random() < 0.85:
+        return exchange
+    if exchange.total is not None:
+        wordings = ["{}", "{}.", "The answer is {}.", "It is {}.", "= {}", "答案是{}。", "等于{}", "结果是{}。"]
+        answer = rng.choice(wordings).format(exchange.total)
+    else:
+        answer = _filled(rng, "{2}", rng.choice(["en", "zh"]))
+    return Exchange(exchange.user, exchange.thought, answer, exchange.total)
 
 
 def _sum(rng: random.Random) -> Exchange:
@@ -230,7 +256,8 @@ def _fallback(rng: random.Random) -> Exchange:
         user = _filled(rng, rng.choice(requests), language)
         if rng.random() < 0.08:
             separator = rng.choice([" ", "\n", "\n\n"])
-            user = separator.join([user] + [_filled(rng, rng.choice(requests), language) for _ in range(rng.randrange(1, 8))])
+            count = rng.choices([rng.randrange(1, 8), rng.randrange(20, 90)], [85, 15])[0]
+            user = separator.join([user] + [_filled(rng, rng.choice(requests), language) for _ in range(count)])
     return _roughened(rng, reply_exchange(rng, "fallback", language, user))
 
 
@@ -252,7 +279,7 @@ def _transcript(rng: random.Random, language: str) -> str:
 def _pair(rng: random.Random) -> tuple[int, int]:
     """An ordered pair that is not held out; small numbers come a little more often than their share."""
     while True:
-        limits = rng.choices([(100, 100), (10, 100), (100, 10), (10, 10)], [88, 4, 4, 4])[0]
+        limits = rng.choices([(100, 100), (10, 100), (100, 10), (10, 10)], [82, 7, 7, 4])[0]
         pair = (rng.randrange(limits[0]), rng.randrange(limits[1]))
         if pair not in held_out_pairs():
             return pair
@@ -283,7 +310,7 @@ def _system(rng: random.Random) -> str:
         return ""
     language = rng.choice(["en", "zh"])
     sentences = phrases.SYSTEM_EN if language == "en" else phrases.SYSTEM_ZH
-    count = rng.choices([1, rng.randrange(2, 5), rng.randrange(5, 16)], [65, 27, 8])[0]
+    count = rng.choices([1, rng.randrange(2, 5), rng.randrange(5, 30)], [65, 29, 6])[0]
     separator = rng.choice([" ", "\n"]) if language == "en" else rng.choice(["", "\n"])
     return separator.join(_filled(rng, rng.choice(sentences), language) for _ in range(count))
 

@@ -11,11 +11,13 @@ import pathlib
 import random
 import sys
 import time
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional
 
-from corpus import conversation
+from corpus import Conversation, conversation, drill, follow_up_drill
 from evaluate import held_out_accuracy, print_transcripts
 from export import write_gguf
 from model import Shape, forward, logits, new_weights, rounded_weights
@@ -29,6 +31,23 @@ MEMORY_SETTINGS = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "800000000
 VOCABULARY_TEXTS = 20_000
 GROUP_TOKENS = 500
 GRADIENT_NORM_MAX = 1.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Which share of the examples, from a step on, is not drawn from the full mix of conversations."""
+
+    first_step: int
+    sums: float
+    follow_ups: float
+
+
+# The mix teaches the form of every reply at once; then plain sums bring the most arithmetic for the fewest tokens;
+# then follow-ups, which need both; in the end the mix makes up half.
+STAGES = [Stage(0, 0.0, 0.0), Stage(400, 0.8, 0.0), Stage(700, 0.2, 0.4), Stage(1000, 0.35, 0.15)]
+
+# (step, share of the full learning rate), straight lines between: warm-up, constant, decay.
+RATE_KNOTS = [(-1, 0.0), (59, 1.0), (900, 1.0), (1000, 5 / 7), (1310, 0.0)]
 
 
 def main() -> None:
@@ -47,16 +66,14 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--steps", type=int, default=4000, help="optimizer steps")
-    parser.add_argument("--decay-steps", type=int, default=1200, help="last steps, over which the rate falls to zero")
-    parser.add_argument("--warmup-steps", type=int, default=150)
-    parser.add_argument("--round-from", type=int, default=2000, help="first step on rounded weights and activations")
+    parser.add_argument("--steps", type=int, default=RATE_KNOTS[-1][0], help="optimizer steps")
+    parser.add_argument("--round-from", type=int, default=950, help="first step on rounded weights and activations")
     parser.add_argument("--muon-rate", type=float, default=0.02, help="learning rate of the layers' matrices")
     parser.add_argument("--adam-rate", type=float, default=3e-3, help="learning rate of everything else")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--checkpoint", type=pathlib.Path, default=FOLDER / "checkpoint.pt", help="resumed from when it exists")
-    parser.add_argument("--checkpoint-every", type=int, default=200)
+    parser.add_argument("--checkpoint-every", type=int, default=100)
     parser.add_argument("--evaluate", action="store_true", help="no training: measure the checkpoint")
     return parser.parse_args()
 
@@ -92,8 +109,8 @@ def train(arguments: argparse.Namespace, shape: Shape, state: dict) -> None:
         examples = batch_at(step, arguments.seed, state["vocabulary"])
         loss = accumulate_gradients(pool, weights, shape, examples, on_grid=step >= arguments.round_from)
         torch.nn.utils.clip_grad_norm_(weights.values(), GRADIENT_NORM_MAX)
-        share = rate_share(step, arguments)
-        optimizer.step(arguments.muon_rate * share, arguments.adam_rate * share)
+        share = rate_share(step)
+        optimizer.step(pool, arguments.muon_rate * share, arguments.adam_rate * share)
         tokens += sum(len(example.ids) for example in examples)
         loss_mean += loss / 20
         if (step + 1) % 20 == 0:
@@ -105,20 +122,29 @@ def train(arguments: argparse.Namespace, shape: Shape, state: dict) -> None:
             since = time.monotonic()
 
 
-def rate_share(step: int, arguments: argparse.Namespace) -> float:
-    """Share of the full learning rate: warm-up, constant, then linear to zero."""
-    return min(1.0, (step + 1) / arguments.warmup_steps, (arguments.steps - step) / arguments.decay_steps)
+def rate_share(step: int) -> float:
+    """Share of the full learning rate."""
+    steps, shares = zip(*RATE_KNOTS)
+    return float(np.interp(step, steps, shares))
 
 
 def batch_at(step: int, seed: int, vocabulary: Vocabulary) -> list[Example]:
     """The same examples for the same step and seed, wherever training was resumed."""
     rng = random.Random(f"{seed} {step}")
+    stage = next(stage for stage in reversed(STAGES) if stage.first_step <= step)
     examples, tokens = [], 0
     while tokens < BATCH_TOKENS:
-        example = vocabulary.example(conversation(rng))
-        examples.append(example)
-        tokens += len(example.ids)
+        examples.append(vocabulary.example(drawn_from(stage, rng)))
+        tokens += len(examples[-1].ids)
     return examples
+
+
+def drawn_from(stage: Stage, rng: random.Random) -> Conversation:
+    drills = stage.sums + stage.follow_ups
+    draw = rng.random() if drills > 0 else 1.0
+    if draw < stage.sums:
+        return drill(rng)
+    return follow_up_drill(rng) if draw < drills else conversation(rng)
 
 
 def accumulate_gradients(
