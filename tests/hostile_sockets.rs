@@ -88,6 +88,41 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn honest_clients_with_old_or_careful_manners_are_served() {
+    let server = Server::start();
+    let mut old = server.connect();
+    old.write(b"GET /v1/models HTTP/1.0\r\n\r\n");
+    assert!(old.reply().ok()["data"].is_array());
+    assert_eq!(old.rest(), b"", "HTTP/1.0 ends with its reply");
+
+    let body = chat("hello").to_string();
+    let mut careful = server.connect();
+    let length = body.len();
+    careful.write(format!(
+        "POST {CHAT} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json; charset=utf-8\r\nExpect: 100-continue\r\n\
+         Connection: close\r\nContent-Length: {length}\r\n\r\n"
+    ).as_bytes());
+    assert_eq!(careful.interim(), 100);
+    careful.write(body.as_bytes());
+    assert_eq!(answer(&careful.reply().ok()).finish, "stop");
+    assert_eq!(careful.rest(), b"", "the connection is closed as asked");
+
+    let mut chunked = server.connect();
+    let (first, second) = body.as_bytes().split_at(20);
+    chunked.write(
+        format!(
+            "POST {CHAT} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        .as_bytes(),
+    );
+    for chunk in [first, second] {
+        chunked.write(&[format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat());
+    }
+    chunked.write(b"0\r\n\r\n");
+    assert_eq!(answer(&chunked.reply().ok()).finish, "stop");
+}
+
+#[test]
 fn a_client_that_dawdles_over_its_headers_or_body_is_closed_and_harms_nobody() {
     let server = Server::with_environment(
         &[],

@@ -130,3 +130,25 @@ fn a_chat_that_reaches_the_end_of_the_context_ends_with_length() {
     assert_eq!(answer(&reply).finish, "length", "{reply}");
     assert_eq!(reply["usage"]["total_tokens"], 128, "{reply}");
 }
+
+#[test]
+fn a_request_may_have_so_many_headers_and_so_long_an_address() {
+    let server = Server::with_environment(&[], &[("TANDEM_HEADERS", "10"), ("TANDEM_URI_BYTES", "100")]);
+    let status = |path: &str, headers: usize| {
+        let mut connection = server.connect();
+        let more = "X-A: b\r\n".repeat(headers - 1);
+        connection.write(format!("GET {path} HTTP/1.1\r\nHost: a\r\n{more}\r\n").as_bytes());
+        connection.reply().status
+    };
+    assert_eq!((status("/v1/models", 10), status("/v1/models", 11)), (200, 431));
+    let path = |bytes: usize| format!("/v1/models?{}", "a".repeat(bytes - "/v1/models?".len()));
+    assert_eq!((status(&path(100), 1), status(&path(101), 1)), (200, 414));
+}
+
+#[test]
+fn a_request_that_names_no_number_of_tokens_gets_the_settings() {
+    let server = Server::with_environment(&[], &[("TANDEM_OUTPUT_TOKENS", "5")]);
+    let reply = check_allowed(&server, CHAT, &chat(ADD_PROGRAM));
+    assert_eq!(reply["usage"]["completion_tokens"], 5);
+    assert_eq!(answer(&reply).finish, "length");
+}

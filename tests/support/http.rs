@@ -116,6 +116,11 @@ impl Connection {
         Some(Reply { status, headers, body })
     }
 
+    /// The status of a reply that has a head only, such as `100 Continue`.
+    pub(crate) fn interim(&mut self) -> u16 {
+        self.head().expect("a reply").0
+    }
+
     /// Reads the head of an event stream and hands over its events.
     pub(crate) fn events(mut self) -> Events {
         let (status, headers) = self.head().expect("a reply");
