@@ -134,7 +134,8 @@ fn no_line_is_longer_than_125_columns() {
     let mut found = Vec::new();
     for source in sources() {
         // A line with a text on it is as long as the text: breaking that helps no reader.
-        for (index, line) in source.text.lines().enumerate().filter(|(_, line)| !line.contains('"')) {
+        let is_code = |line: &str| !line.contains('"') && !line.ends_with('\\');
+        for (index, line) in source.text.lines().enumerate().filter(|(_, line)| is_code(line)) {
             if line.chars().count() > 125 {
                 found.push(format!(
                     "{}:{} ({} columns)",
