@@ -172,8 +172,9 @@ pub(crate) fn safe(text: &str, chars_max: usize) -> String {
 }
 
 fn is_unsafe(c: char) -> bool {
-    let turns_or_hides = matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    c.is_control() || turns_or_hides
+    let hides = matches!(c, '\u{200b}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let turns = matches!(c, '\u{061c}' | '\u{200c}'..='\u{200f}' | '\u{2028}'..='\u{202e}');
+    c.is_control() || hides || turns
 }
 
 /// RFC 3339 in UTC, to the millisecond.

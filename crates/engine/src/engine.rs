@@ -179,10 +179,8 @@ impl Engine {
             // It ran without company and nothing failed: whatever did fail was not its doing.
             sequence.strikes = 0;
         }
-        let length = sequence.len();
         let finish = sequence.take(token);
-        let given = sequence.len() - length;
-        self.gauges(|gauges| gauges.generation_tokens.add(given));
+        self.gauges(|gauges| gauges.generation_tokens.add(1));
         finish
     }
 

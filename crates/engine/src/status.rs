@@ -41,7 +41,7 @@ pub struct EngineStatus {
     pub kv_blocks_cached: usize,
     /// Prompt tokens of started jobs, cached ones included.
     pub prompt_tokens: u64,
-    /// Tokens given out.
+    /// Tokens chosen, end tokens included.
     pub generation_tokens: u64,
     /// Prompt tokens looked up in the prefix cache.
     pub prefix_queries_tokens: u64,

@@ -10,8 +10,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{ThreadId, current};
 
 use engine::{
-    BLOCK_TOKENS, EngineError, EngineSettings, EngineSpec, EngineState, Engines, Event, Finish,
-    Job, LanguageModel, ModelError, ModelFactory, ModelShape, Refused, Replies, Sampling, Segment,
+    BLOCK_TOKENS, EngineError, EngineSettings, EngineSpec, EngineState, Engines, Event, Finish, Job, LanguageModel,
+    ModelError, ModelFactory, ModelShape, Refused, Replies, Sampling, Segment,
 };
 
 const SHAPE: ModelShape = ModelShape {
@@ -40,10 +40,7 @@ impl Gate {
 
     fn pass(&self) {
         let closed = |steps: &mut Option<usize>| *steps == Some(0);
-        let mut steps = self
-            .changed
-            .wait_while(self.steps.lock().unwrap(), closed)
-            .unwrap();
+        let mut steps = self.changed.wait_while(self.steps.lock().unwrap(), closed).unwrap();
         *steps = steps.map(|left| left - 1);
     }
 }
@@ -72,10 +69,7 @@ impl LanguageModel for Counting {
         }
         logits.clear();
         for segment in batch.iter().filter(|segment| segment.wants_logits) {
-            let next = segment
-                .tokens
-                .last()
-                .map_or(0, |token| (*token as usize + 1) % 50);
+            let next = segment.tokens.last().map_or(0, |token| (*token as usize + 1) % 50);
             logits.extend((0..50).map(|id| if id == next { 9.0_f32 } else { 0.0 }));
         }
         Ok(())
@@ -147,12 +141,7 @@ impl Bench {
         self.engines.stop();
         self.engines.join();
         let ended = |state| matches!(state, EngineState::Stopped | EngineState::Failed);
-        assert!(
-            self.engines
-                .status()
-                .iter()
-                .all(|status| ended(status.state))
-        );
+        assert!(self.engines.status().iter().all(|status| ended(status.state)));
     }
 }
 
@@ -235,11 +224,7 @@ async fn a_failed_step_and_a_panic_move_the_job_and_the_client_hears_no_differen
                     .failure
                     .as_ref()
                     .unwrap()
-                    .contains(if fault == "error" {
-                        "scripted"
-                    } else {
-                        "panic"
-                    })
+                    .contains(if fault == "error" { "scripted" } else { "panic" })
             );
             // The engine is back before it can be asked to stop, or stops instead: either way it ends.
             bench.end();
@@ -255,10 +240,7 @@ async fn a_full_queue_refuses_and_a_dropped_reply_makes_room() {
     let bench = start(limits);
     bench.gate.allow(Some(1));
     let mut first = bench.submit(job(1, 40));
-    assert_eq!(
-        first.next().await,
-        Some(Event::Started { cached_tokens: 0 })
-    );
+    assert_eq!(first.next().await, Some(Event::Started { cached_tokens: 0 }));
     let second = bench.submit(job(1, 40));
     let full = Refused::QueueFull {
         waiting: 1,
@@ -276,15 +258,9 @@ async fn a_full_queue_refuses_and_a_dropped_reply_makes_room() {
         }
         std::thread::yield_now();
     };
-    assert_eq!(
-        hear(&mut third.replies[0]).await,
-        (vec![2, 3], Finish::Length)
-    );
+    assert_eq!(hear(&mut third.replies[0]).await, (vec![2, 3], Finish::Length));
     let status = &bench.engines.status()[0];
-    assert_eq!(
-        (status.requests_cancelled, status.requests_finished),
-        (2, 1)
-    );
+    assert_eq!((status.requests_cancelled, status.requests_finished), (2, 1));
     bench.end();
 }
 
@@ -313,10 +289,7 @@ async fn stopping_ends_running_and_waiting_jobs_as_failed() {
     let mut replies = [bench.submit(job(1, 40)), bench.submit(job(1, 40))];
     replies[0].next().await;
     bench.engines.stop();
-    assert_eq!(
-        bench.engines.submit(vec![job(1, 1)]).unwrap_err(),
-        Refused::Stopping
-    );
+    assert_eq!(bench.engines.submit(vec![job(1, 1)]).unwrap_err(), Refused::Stopping);
     bench.gate.allow(None);
     for replies in &mut replies {
         let (_, finish) = hear(replies).await;
@@ -339,9 +312,7 @@ fn many_clients_on_threads_of_their_own_all_get_their_end() {
         for client in 0..8_u32 {
             let bench = &bench;
             scope.spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .build()
-                    .unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                 for turn in 0..100 {
                     let mut replies = bench.submit(job((client + turn) % 9, 30));
                     if turn % 3 == 0 {
@@ -375,8 +346,7 @@ async fn the_last_engines_dropped_stops_them() {
 fn engines_that_cannot_start_say_why() {
     let broken: ModelFactory = Arc::new(|engine| Err(ModelError(format!("no memory on {engine}"))));
     let error = Engines::start(settings(&[1, 1]), broken).unwrap_err();
-    let expected =
-        "no engine could start: engine 0 (cpu): no memory on 0; engine 1 (cpu): no memory on 1";
+    let expected = "no engine could start: engine 0 (cpu): no memory on 0; engine 1 (cpu): no memory on 1";
     assert_eq!(error.to_string(), expected);
     let panics: ModelFactory = Arc::new(|_| panic!("driver"));
     let error = Engines::start(settings(&[1]), panics).unwrap_err();

@@ -173,7 +173,8 @@ fn positions_past_a_thousand_give_the_oracles_logits() {
             let found = sequence.run(&mut model, &[*token]);
             let expected = truth.logits(&[*token], 1050 + index);
             for (found, expected) in found.iter().zip(&expected) {
-                // The tolerance of plain weights at its worst logit, and angles of a thousand radians that two f32 frequencies put apart.
+                // The tolerance of plain weights at its worst logit, and angles of a thousand radians that two f32
+                // frequencies put apart.
                 assert!(
                     (found - expected).abs() < 3.0 * PLAIN,
                     "{architecture}: {found} against {expected}"

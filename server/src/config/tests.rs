@@ -1,3 +1,5 @@
+//! Which source of a setting wins, and every refusal of a bad one.
+
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::time::Duration;

@@ -77,6 +77,11 @@ fn router_block(registry: &Registry, engines: &[EngineStatus], card: &ModelCard)
         "Requests put back for want of blocks.",
         total(|engine| engine.preemptions),
     )?;
+    constants(registry, blocks, card)
+}
+
+/// The facts that vLLM tells as labels of series that are always 1.
+fn constants(registry: &Registry, blocks: usize, card: &ModelCard) -> Result<(), prometheus::Error> {
     constant(
         registry,
         Opts::new("vllm:cache_config_info", "The KV cache's measures.")

@@ -26,10 +26,7 @@ pub(super) const ABORT_REASONS: [&str; 3] = ["client_gone", "shutdown", "engine"
 const TOKEN_KINDS: [&str; 4] = ["input", "cached_input", "output", "reasoning"];
 
 pub(super) struct Families {
-    pub(super) first_token_seconds: Histogram,
-    pub(super) inter_token_seconds: Histogram,
-    pub(super) request_seconds: Histogram,
-    pub(super) queue_seconds: Histogram,
+    pub(super) latency: Latency,
     pub(super) finished: IntCounterVec,
     pub(super) requests: IntCounterVec,
     pub(super) tokens: IntCounterVec,
@@ -41,40 +38,56 @@ pub(super) struct Families {
     pub(super) draining: IntGauge,
 }
 
-impl Families {
-    pub(super) fn register(registry: &Registry, model: &str) -> Result<Families, prometheus::Error> {
+/// How long things took, in seconds.
+pub(super) struct Latency {
+    pub(super) first_token: Histogram,
+    pub(super) inter_token: Histogram,
+    pub(super) request: Histogram,
+    pub(super) queue: Histogram,
+}
+
+impl Latency {
+    fn register(registry: &Registry, model: &str) -> Result<Latency, prometheus::Error> {
         let seconds = |name: &str, help: &str, buckets: &[f64]| {
             let opts = HistogramOpts::new(name, help)
                 .const_label("model_name", model)
                 .buckets(buckets.to_vec());
             registered(registry, Histogram::with_opts(opts)?)
         };
+        Ok(Latency {
+            first_token: seconds(
+                "vllm:time_to_first_token_seconds",
+                "From the request's start to its first token.",
+                FIRST_TOKEN_BUCKETS,
+            )?,
+            inter_token: seconds(
+                "vllm:inter_token_latency_seconds",
+                "Between two tokens of one reply.",
+                INTER_TOKEN_BUCKETS,
+            )?,
+            request: seconds(
+                "vllm:e2e_request_latency_seconds",
+                "From the request's start to its last token.",
+                REQUEST_BUCKETS,
+            )?,
+            queue: seconds(
+                "vllm:request_queue_time_seconds",
+                "From the request's start until an engine began with it.",
+                REQUEST_BUCKETS,
+            )?,
+        })
+    }
+}
+
+impl Families {
+    pub(super) fn register(registry: &Registry, model: &str) -> Result<Families, prometheus::Error> {
         let counts = |name: &str, help: &str, labels: &[&str]| {
             registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
         };
         let counter = |name: &str, help: &str| registered(registry, IntCounter::new(name, help)?);
         let gauge = |name: &str, help: &str| registered(registry, IntGauge::new(name, help)?);
         let families = Families {
-            first_token_seconds: seconds(
-                "vllm:time_to_first_token_seconds",
-                "From the request's start to its first token.",
-                FIRST_TOKEN_BUCKETS,
-            )?,
-            inter_token_seconds: seconds(
-                "vllm:inter_token_latency_seconds",
-                "Between two tokens of one reply.",
-                INTER_TOKEN_BUCKETS,
-            )?,
-            request_seconds: seconds(
-                "vllm:e2e_request_latency_seconds",
-                "From the request's start to its last token.",
-                REQUEST_BUCKETS,
-            )?,
-            queue_seconds: seconds(
-                "vllm:request_queue_time_seconds",
-                "From the request's start until an engine began with it.",
-                REQUEST_BUCKETS,
-            )?,
+            latency: Latency::register(registry, model)?,
             finished: counts(
                 "vllm:request_success_total",
                 "Generation requests that ended, by why.",

@@ -1,3 +1,5 @@
+//! The exposition as a scraper reads it: names, single series, counters that only grow.
+
 use std::collections::BTreeMap;
 
 use engine::EngineState;

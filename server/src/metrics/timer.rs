@@ -64,7 +64,8 @@ impl RequestTimer {
             self.so_far.prompt = prompt_tokens;
             self.so_far.cached = cached_tokens;
             self.families
-                .queue_seconds
+                .latency
+                .queue
                 .observe(self.started.elapsed().as_secs_f64());
         }
     }
@@ -75,7 +76,8 @@ impl RequestTimer {
         self.so_far.output += 1;
         if self.so_far.output == 1 {
             self.families
-                .first_token_seconds
+                .latency
+                .first_token
                 .observe((now - self.started).as_secs_f64());
         }
         if self.last_tokens.len() <= choice {
@@ -84,7 +86,7 @@ impl RequestTimer {
         if let Some(slot) = self.last_tokens.get_mut(choice)
             && let Some(last) = slot.replace(now)
         {
-            self.families.inter_token_seconds.observe((now - last).as_secs_f64());
+            self.families.latency.inter_token.observe((now - last).as_secs_f64());
         }
     }
 
@@ -92,7 +94,8 @@ impl RequestTimer {
     pub(crate) fn finished(mut self, reason: &str, tokens: TokenUse) {
         let reason = if reason == "length" { "length" } else { "stop" };
         self.families
-            .request_seconds
+            .latency
+            .request
             .observe(self.started.elapsed().as_secs_f64());
         self.end(reason, tokens);
     }

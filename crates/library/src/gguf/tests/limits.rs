@@ -12,7 +12,9 @@ use crate::testing::GgufFile;
 fn check(limit: u64, make: impl Fn(usize) -> GgufFile) {
     let at = usize::try_from(limit).unwrap();
     open(&make(at));
-    assert_problem!(refusal(make(at + 1).bytes()), Problem::Limit { found, allowed, .. } if (found, allowed) == (limit + 1, limit));
+    let one_past = (limit + 1, limit);
+    let refused = refusal(make(at + 1).bytes());
+    assert_problem!(refused, Problem::Limit { found, allowed, .. } if (found, allowed) == one_past);
 }
 
 #[test]

@@ -90,7 +90,11 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_after_the_fixed_header_are_answered(entries in 0..9_u64, tensors in 0..9_u64, rest in prop::collection::vec(any::<u8>(), 0..600)) {
+    fn any_bytes_after_the_fixed_header_are_answered(
+        entries in 0..9_u64,
+        tensors in 0..9_u64,
+        rest in prop::collection::vec(any::<u8>(), 0..600),
+    ) {
         let mut file = GgufFile::new().announced_entries(entries).announced_tensors(tensors).bytes();
         file.extend(rest);
         check_promises(file);
