@@ -248,7 +248,8 @@ mod tests {
     #[test]
     fn python_methods_and_the_usual_variables_are_there() {
         let source = "{{ bos_token }}{{ messages[0]['content'].strip().upper() }}{{ messages[0].role }}\
-                      {% if add_generation_prompt and enable_thinking %}{% if tools is not defined %}{% if strftime_now is not defined %}\
+                      {% if add_generation_prompt and enable_thinking %}{% if tools is not defined %}\
+                      {% if strftime_now is not defined %}\
                       {{ eos_token }}{% endif %}{% endif %}{% endif %}";
         assert_eq!(render(source, " a ").unwrap(), "<b>Auser<e>");
     }

@@ -79,10 +79,10 @@ impl HttpBody for MeasuredBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         loop {
-            if self.deadline.as_mut().poll(cx).is_ready() {
-                return self.fail(TOO_SLOW);
-            }
             let is_over = self.verdict.fault() == Some(Fault::TooLarge);
+            if self.deadline.as_mut().poll(cx).is_ready() {
+                return self.fail(if is_over { TOO_LARGE } else { TOO_SLOW });
+            }
             let Some(Ok(frame)) = ready!(
                 Pin::new(&mut self.body)
                     .poll_frame(cx)?
