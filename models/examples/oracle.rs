@@ -9,7 +9,7 @@
 //! the oracle's 20 likeliest tokens, the divergence KL(oracle | ours), and whether the likeliest token is the same.
 //!
 //! Tolerance: a mean KL of at most 1e-3 and a mean difference over the top 20 of at most 0.05; a different likeliest token
-//! only where the oracle's margin between the two is below 0.2. What differs is the rounding of activations to 8 bits
+//! only where the oracle's margin between the two is below 0.1. What differs is the rounding of activations to 8 bits
 //! (0.4 % of the largest of a block) and of keys and values to f16.
 
 #![allow(
