@@ -11,7 +11,7 @@ use crate::simd;
 use crate::storage::{Plain, bytes_of_mut};
 use crate::{Format, KernelError};
 
-/// Rows of activations [rows, columns] f32.
+/// Rows of activations `[rows, columns]` f32.
 ///
 /// Products with quantised weights run on 8-bit activations (a scale per 32 or 256 elements, as the weights' format has
 /// it); these are computed when first asked for and kept until the values are written again.
@@ -66,7 +66,7 @@ impl Activations {
         self.columns
     }
 
-    /// The values, [rows, columns].
+    /// The values, `[rows, columns]`.
     pub fn values(&self) -> &[f32] {
         &self.values
     }
@@ -197,7 +197,7 @@ impl Quantise for BlockQ8K {
 }
 
 impl Activations {
-    /// Takes a copy of `values`, [rows, columns].
+    /// Takes a copy of `values`, `[rows, columns]`.
     ///
     /// # Errors
     /// `Length` if `values` has another length.

@@ -5,7 +5,7 @@ use crate::format::dequantise;
 use crate::storage::Storage;
 use crate::{Format, KernelError};
 
-/// Weights [rows, columns], each row a whole number of blocks; a product with it yields `rows` values per activation row.
+/// Weights `[rows, columns]`, each row a whole number of blocks; a product with it yields `rows` values per activation row.
 ///
 /// The bytes are the file's: read them straight into [`PackedMatrix::bytes_mut`].
 pub struct PackedMatrix {
@@ -91,7 +91,7 @@ impl PackedMatrix {
         self.columns / self.format.block_elements() * self.format.block_bytes()
     }
 
-    /// Writes the values of row `row` to `values` [columns].
+    /// Writes the values of row `row` to `values` `[columns]`.
     pub(crate) fn read_row(&self, row: usize, values: &mut [f32]) {
         let row_bytes = self.row_bytes();
         dequantise(

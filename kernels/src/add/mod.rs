@@ -12,7 +12,7 @@ pub fn add(sums: &mut [f32], values: &[f32]) -> Result<(), KernelError> {
     Ok(())
 }
 
-/// Adds `bias` [columns] to every row of `rows` [n, columns].
+/// Adds `bias` `[columns]` to every row of `rows` `[n, columns]`.
 ///
 /// # Errors
 /// `Length` if `rows` is not whole rows of the bias's length.

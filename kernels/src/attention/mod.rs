@@ -34,10 +34,10 @@ pub struct Row<'a> {
 
 /// Mixes the cached values by how well each row's queries match the cached keys.
 ///
-/// * `queries`  [rows, heads, head_dim], turned, unscaled
+/// * `queries`  `[rows, heads, head_dim]`, turned, unscaled
 /// * `layer`  the cache, which already holds the rows' own keys and values; `heads % kv_heads == 0`
-/// * `rows`  [rows]
-/// * `output`  [rows, heads, head_dim]
+/// * `rows`  `[rows]`
+/// * `output`  `[rows, heads, head_dim]`
 ///
 /// Softmax of `query . key / sqrt(head_dim)`; keys and values are f16, everything else f32.
 ///

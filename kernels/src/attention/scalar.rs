@@ -12,7 +12,7 @@ pub(super) const CHUNK: usize = 16;
 
 /// Attends with the query heads that share `kv_head`.
 ///
-/// * `queries`, `output`  [group, head_dim]
+/// * `queries`, `output`  `[group, head_dim]`
 #[inline(always)]
 pub fn attend(queries: &[f32], layer: &KvLayer, kv_head: usize, row: Row<'_>, output: &mut [f32]) {
     let head_dim = layer.shape().head_dim;
@@ -78,7 +78,7 @@ fn attend_together<const N: usize>(queries: &[f32], layer: &KvLayer, kv_head: us
     }
 }
 
-/// The products of `N` queries with a block's 16 keys [head_dim, 16], element by element in order.
+/// The products of `N` queries with a block's 16 keys `[head_dim, 16]`, element by element in order.
 #[inline(always)]
 fn scores<const N: usize>(queries: &[f32], head_dim: usize, keys: &[u16]) -> [[f32; BLOCK_TOKENS]; N] {
     let mut scores = [[0.0f32; BLOCK_TOKENS]; N];
@@ -94,7 +94,7 @@ fn scores<const N: usize>(queries: &[f32], head_dim: usize, keys: &[u16]) -> [[f
     scores
 }
 
-/// Shrinks the outputs of `N` heads and adds the block's first `seen` values [16, head_dim] by their weights.
+/// Shrinks the outputs of `N` heads and adds the block's first `seen` values `[16, head_dim]` by their weights.
 #[inline(always)]
 fn mix<const N: usize>(
     weights: &[[f32; BLOCK_TOKENS]; N],

@@ -7,12 +7,12 @@ use crate::{PackedMatrix, parallel};
 
 /// Writes the table's row of each token.
 ///
-/// * `table`  [vocabulary, hidden], any format
-/// * `tokens`  [rows], each below `vocabulary`
-/// * `output`  [rows, hidden]
+/// * `table`  `[vocabulary, hidden]`, any format
+/// * `tokens`  `[rows]`, each below `vocabulary`
+/// * `output`  `[rows, hidden]`
 ///
 /// # Errors
-/// `Range` for a token past the table; `Length` if `output` is not [rows, hidden].
+/// `Range` for a token past the table; `Length` if `output` is not `[rows, hidden]`.
 pub fn embedding(table: &PackedMatrix, tokens: &[u32], output: &mut [f32]) -> Result<(), KernelError> {
     for token in tokens {
         expect_below("token", *token as usize, table.rows())?;

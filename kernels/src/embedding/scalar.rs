@@ -2,7 +2,7 @@
 
 use crate::PackedMatrix;
 
-/// Writes row `token` of `table` to `values` [hidden].
+/// Writes row `token` of `table` to `values` `[hidden]`.
 pub fn embedding_row(table: &PackedMatrix, token: u32, values: &mut [f32]) {
     table.read_row(token as usize, values);
 }

@@ -32,9 +32,9 @@ impl KvShape {
 /// One layer's cache: a pool of blocks that sequences' tables point into.
 pub struct KvLayer {
     shape: KvShape,
-    /// [blocks, kv_heads, head_dim, 16]: a head's keys lie transposed, so that one query element meets 16 keys at once.
+    /// `[blocks, kv_heads, head_dim, 16]`: a head's keys lie transposed, so that one query element meets 16 keys at once.
     keys: Vec<u16>,
-    /// [blocks, kv_heads, 16, head_dim]
+    /// `[blocks, kv_heads, 16, head_dim]`
     values: Vec<u16>,
 }
 
@@ -78,7 +78,7 @@ impl KvLayer {
     /// Writes one token's keys and values as f16; beyond its range they are cut to its largest number.
     ///
     /// * `block_table`  the sequence's blocks; `position / 16` is in it
-    /// * `keys`, `values`  [kv_heads, head_dim], keys already turned
+    /// * `keys`, `values`  `[kv_heads, head_dim]`, keys already turned
     ///
     /// # Errors
     /// `Range` if the position is past the table or its block past the pool; `Length` for a row of another shape.
@@ -108,14 +108,14 @@ impl KvLayer {
         Ok(())
     }
 
-    /// The keys [head_dim, 16] of one head of one block.
+    /// The keys `[head_dim, 16]` of one head of one block.
     pub(crate) fn keys(&self, block: usize, kv_head: usize) -> &[u16] {
         let elements = self.shape.head_dim * BLOCK_TOKENS;
         let start = (block * self.shape.kv_heads + kv_head) * elements;
         &self.keys[start..start + elements]
     }
 
-    /// The values [16, head_dim] of one head of one block.
+    /// The values `[16, head_dim]` of one head of one block.
     pub(crate) fn values(&self, block: usize, kv_head: usize) -> &[u16] {
         let elements = self.shape.head_dim * BLOCK_TOKENS;
         let start = (block * self.shape.kv_heads + kv_head) * elements;

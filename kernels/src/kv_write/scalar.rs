@@ -4,9 +4,9 @@ use super::{BLOCK_TOKENS, bounded_f16};
 
 /// Writes one token to slot `slot` of its block.
 ///
-/// * `keys`, `values`  [kv_heads, head_dim]
-/// * `key_block`  [kv_heads, head_dim, 16]
-/// * `value_block`  [kv_heads, 16, head_dim]
+/// * `keys`, `values`  `[kv_heads, head_dim]`
+/// * `key_block`  `[kv_heads, head_dim, 16]`
+/// * `value_block`  `[kv_heads, 16, head_dim]`
 pub fn write(
     head_dim: usize,
     slot: usize,

@@ -1,4 +1,4 @@
-//! Products of weights [rows, columns] with activations [n, columns] -> [n, rows].
+//! Products of weights `[rows, columns]` with activations `[n, columns]` -> `[n, rows]`.
 //!
 //! The fast twin runs weight row by weight row, so that each is read from memory once per call however many activation
 //! rows there are. Every result is one dot product of one weight row and one activation row, the same function for any
@@ -13,14 +13,14 @@ use crate::{Activations, PackedMatrix};
 
 /// Writes `activations` times `weights` transposed.
 ///
-/// * `weights`  [rows, columns], any format
-/// * `activations`  [n, columns]
-/// * `output`  [n, rows]
+/// * `weights`  `[rows, columns]`, any format
+/// * `activations`  `[n, columns]`
+/// * `output`  `[n, rows]`
 ///
 /// With quantised weights the activations are rounded to 8 bits first, and the groups' products are exact integers.
 ///
 /// # Errors
-/// `Size` if the columns differ; `Length` if `output` is not [n, rows].
+/// `Size` if the columns differ; `Length` if `output` is not `[n, rows]`.
 pub fn matmul(weights: &PackedMatrix, activations: &mut Activations, output: &mut [f32]) -> Result<(), KernelError> {
     check(weights, activations, output)?;
     activations.prepare(weights.format());

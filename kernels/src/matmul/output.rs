@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// [n, rows] f32 that several threads may write at once, each its own elements.
+/// `[n, rows]` f32 that several threads may write at once, each its own elements.
 ///
 /// The elements are relaxed atomics: an ordinary store on every machine, and no unsafe in who writes where.
 pub(super) struct Output<'a> {

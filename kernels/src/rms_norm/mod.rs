@@ -11,9 +11,9 @@ use crate::simd;
 
 /// Divides each row by the root of its mean square and multiplies by the weights.
 ///
-/// * `input`  [rows, columns]
-/// * `weight`  [columns]
-/// * `output`  [rows, columns]; `epsilon` is added to the mean square
+/// * `input`  `[rows, columns]`
+/// * `weight`  `[columns]`
+/// * `output`  `[rows, columns]`; `epsilon` is added to the mean square
 ///
 /// # Errors
 /// `Length` if the input is not whole rows or the output is not as long.

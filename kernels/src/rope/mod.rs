@@ -24,7 +24,7 @@ pub struct Rotation {
 impl Rotation {
     /// Computes the angles of `positions`.
     ///
-    /// * `frequencies`  [head_dim / 2], radians per position
+    /// * `frequencies`  `[head_dim / 2]`, radians per position
     /// * `magnitude`  multiplies sines and cosines (1 but for some long-context scalings)
     pub fn prepare(&mut self, positions: &[u32], frequencies: &[f32], magnitude: f32) {
         self.half = frequencies.len();
@@ -40,7 +40,7 @@ impl Rotation {
         }
     }
 
-    /// Turns every head of `values` [rows, heads, head_dim] by its row's angles.
+    /// Turns every head of `values` `[rows, heads, head_dim]` by its row's angles.
     ///
     /// # Errors
     /// `Length` if `values` does not have the rows that were prepared.

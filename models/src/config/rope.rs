@@ -9,7 +9,7 @@ use crate::limits::CONTEXT_TOKENS_MAX;
 /// What turns a position into angles.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rope {
-    /// Radians per position of each pair, [head_dim / 2].
+    /// Radians per position of each pair, `[head_dim / 2]`.
     pub frequencies: Vec<f32>,
     /// Multiplies sines and cosines.
     pub magnitude: f32,

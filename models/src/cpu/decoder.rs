@@ -49,7 +49,7 @@ impl Decoder {
         }
     }
 
-    /// Computes a step; `logits` becomes [wanted, vocabulary].
+    /// Computes a step; `logits` becomes `[wanted, vocabulary]`.
     pub(super) fn forward(&mut self, batch: &Batch<'_>, logits: &mut Vec<f32>) -> Result<(), KernelError> {
         let weights = Arc::clone(&self.weights);
         let (config, rows) = (weights.config(), batch.tokens.len());
