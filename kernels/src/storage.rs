@@ -1,5 +1,7 @@
 //! Bytes that can be read into from a file and used as blocks where they lie: no second copy.
 
+use std::alloc::{Layout, alloc_zeroed};
+
 use candle_core::quantized::k_quants::{
     BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4K, BlockQ5_0, BlockQ5K, BlockQ6K, BlockQ8_0, BlockQ8K,
 };
@@ -22,7 +24,8 @@ macro_rules! plain {
     )*};
 }
 plain!(
-    f32, f16, bf16, BlockQ4_0, BlockQ5_0, BlockQ8_0, BlockQ2K, BlockQ3K, BlockQ4K, BlockQ5K, BlockQ6K, BlockQ8K
+    u16, u64, f32, f16, bf16, BlockQ4_0, BlockQ5_0, BlockQ8_0, BlockQ2K, BlockQ3K, BlockQ4K, BlockQ5K, BlockQ6K,
+    BlockQ8K
 );
 
 /// The bytes of `values`.
@@ -39,6 +42,25 @@ pub(crate) fn bytes_of_mut<T: Plain>(values: &mut [T]) -> &mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast::<u8>(), bytes) }
 }
 
+/// `count` zeroed values, on pages that are only touched when written; `NoMemory` where there is no such room.
+///
+/// Not through `vec!`, which ends the process then; and not by asking with `try_reserve` first, because a compiler may
+/// leave out a question whose answer is given back.
+pub(crate) fn zeroed<T: Plain>(count: usize) -> Result<Vec<T>, KernelError> {
+    let bytes = count.saturating_mul(size_of::<T>());
+    let layout = Layout::array::<T>(count).map_err(|_| KernelError::NoMemory { bytes })?;
+    if layout.size() == 0 {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the layout's size is not 0, as just checked.
+    let start = unsafe { alloc_zeroed(layout) }.cast::<T>();
+    if start.is_null() {
+        return Err(KernelError::NoMemory { bytes });
+    }
+    // SAFETY: the global allocator gave `start` for exactly this layout, and zero bytes are valid values of `Plain` types.
+    Ok(unsafe { Vec::from_raw_parts(start, count, count) })
+}
+
 /// Zeroed bytes, aligned for every [`Plain`] type. Pages are only touched when written.
 pub(crate) struct Storage {
     words: Vec<u64>,
@@ -48,18 +70,8 @@ pub(crate) struct Storage {
 impl Storage {
     /// Asks for `bytes` zeroed bytes.
     pub(crate) fn zeroed(bytes: usize) -> Result<Storage, KernelError> {
-        let count = bytes.div_ceil(8);
-        let mut words: Vec<u64> = Vec::new();
-        // The capacity is asked for first and given back: `vec!` below would abort the process instead of failing.
-        words
-            .try_reserve_exact(count)
-            .map_err(|_| KernelError::NoMemory { bytes })?;
-        drop(words);
-        // `vec!` of zeros takes fresh pages from the system without touching them.
-        Ok(Storage {
-            words: vec![0; count],
-            bytes,
-        })
+        let words = zeroed(bytes.div_ceil(8))?;
+        Ok(Storage { words, bytes })
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

@@ -5,6 +5,7 @@ pub mod scalar;
 use half::f16;
 
 use crate::error::{KernelError, expect_below, expect_length};
+use crate::storage::zeroed;
 
 /// Tokens in one block.
 pub const BLOCK_TOKENS: usize = 16;
@@ -46,22 +47,12 @@ impl KvLayer {
     /// # Errors
     /// `NoMemory` if the pool cannot be had.
     pub fn zeroed(shape: KvShape, blocks: usize) -> Result<KvLayer, KernelError> {
-        let elements = shape
-            .block_elements()
-            .checked_mul(blocks)
-            .filter(|elements| *elements <= isize::MAX as usize / 4);
-        let no_memory = KernelError::NoMemory {
-            bytes: elements.unwrap_or(usize::MAX / 4) * 4,
-        };
-        let elements = elements.ok_or(no_memory.clone())?;
-        // Asked for and given back first: `vec!` would abort the process instead of failing.
-        let mut room: Vec<u16> = Vec::new();
-        room.try_reserve_exact(2 * elements).map_err(|_| no_memory)?;
-        drop(room);
+        let no_memory = KernelError::NoMemory { bytes: usize::MAX };
+        let elements = shape.block_elements().checked_mul(blocks).ok_or(no_memory)?;
         Ok(KvLayer {
             shape,
-            keys: vec![0; elements],
-            values: vec![0; elements],
+            keys: zeroed(elements)?,
+            values: zeroed(elements)?,
         })
     }
 

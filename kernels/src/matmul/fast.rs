@@ -1,5 +1,5 @@
-//! The fast twin: candle's dot products of one weight row and one activation row (AVX2 or NEON where there is one, chosen
-//! at run time inside candle), over weight rows dealt to threads.
+//! The fast twin, over weight rows dealt to threads: our own products where there are any (Q4_K and Q6_K with AVX2), else
+//! candle's dot products of one weight row and one activation row, whose vector code candle chooses at run time.
 //!
 //! Not candle's own matrix product: its result changes with the number of rows, and its repacked copies double the memory.
 
@@ -9,6 +9,8 @@ use candle_core::quantized::k_quants::{
 use half::f16;
 use rayon::prelude::*;
 
+#[cfg(target_arch = "x86_64")]
+use super::avx2;
 use super::output::Output;
 use crate::parallel::SPREAD_FROM;
 #[cfg(target_arch = "x86_64")]
@@ -34,6 +36,10 @@ pub(super) fn matmul(weights: &PackedMatrix, activations: &Activations, output: 
         Format::Q8_0 => product.quantised::<BlockQ8_0>(activations.q8_0()),
         Format::Q2K => product.quantised::<BlockQ2K>(activations.q8_k()),
         Format::Q3K => product.quantised::<BlockQ3K>(activations.q8_k()),
+        #[cfg(target_arch = "x86_64")]
+        Format::Q4K if let Some(kernel) = avx2::Q4K::new() => product.unpacked_once(&kernel),
+        #[cfg(target_arch = "x86_64")]
+        Format::Q6K if let Some(kernel) = avx2::Q6K::new() => product.unpacked_once(&kernel),
         Format::Q4K => product.quantised::<BlockQ4K>(activations.q8_k()),
         Format::Q5K => product.quantised::<BlockQ5K>(activations.q8_k()),
         Format::Q6K => product.quantised::<BlockQ6K>(activations.q8_k()),
@@ -79,6 +85,40 @@ impl Product<'_> {
                 }
             });
         }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn unpacked_once(&self, kernel: &impl avx2::Unpacked) {
+        let row_bytes = self.weights.row_bytes();
+        for first in (0..self.activations.rows()).step_by(TILE) {
+            let end = self.activations.rows().min(first + TILE);
+            self.run(|rows| {
+                for row in rows {
+                    let weight = &self.weights.bytes()[row * row_bytes..(row + 1) * row_bytes];
+                    let mut n = first;
+                    while n < end {
+                        n += match end - n {
+                            1 => self.together::<1>(kernel, weight, row, n),
+                            2 => self.together::<2>(kernel, weight, row, n),
+                            3 => self.together::<3>(kernel, weight, row, n),
+                            _ => self.together::<4>(kernel, weight, row, n),
+                        };
+                    }
+                }
+            });
+        }
+    }
+
+    /// Sets the products of weight row `row` with the `N` activation rows from `first` on.
+    #[cfg(target_arch = "x86_64")]
+    fn together<const N: usize>(&self, kernel: &impl avx2::Unpacked, weight: &[u8], row: usize, first: usize) -> usize {
+        let blocks = self.weights.columns() / 256;
+        let activations = self.activations.q8_k();
+        let rows = std::array::from_fn(|n| &activations[(first + n) * blocks..(first + n + 1) * blocks]);
+        for (n, value) in kernel.dot::<N>(weight, rows).into_iter().enumerate() {
+            self.output.set(first + n, row, value);
+        }
+        N
     }
 
     /// Q5_0 has no fast product in candle, and its plain one refuses an odd number of blocks in builds with assertions.

@@ -4,6 +4,8 @@
 //! rows there are. Every result is one dot product of one weight row and one activation row, the same function for any
 //! `n`: a row's result does not depend on the rows beside it.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod fast;
 mod output;
 pub mod scalar;
