@@ -2,7 +2,9 @@
 //!
 //! Fuel pays for instructions, loop items, strings and output, and bounds the memory of all of them. It does not see
 //! lists that are repeated or added (`[0] * n`, `a + a`: the engine builds them lazily, for free) until something walks
-//! them, so a template may not print a list or a map, nor turn one into JSON; messages hold nothing but text.
+//! them, so a template may not print a list or a map, nor turn one into JSON; messages hold nothing but text. Left open:
+//! a template that doubles a list many times and walks it in a filter or with `~` runs without end. It takes a model
+//! file made to do harm, and shows at start, when the first render is tried; the built-in template knows no lists.
 
 use std::io;
 

@@ -16,6 +16,19 @@ pub enum EngineState {
     Stopped,
 }
 
+impl EngineState {
+    /// Its name in one lower-case word, for labels and reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            EngineState::Loading => "loading",
+            EngineState::Ready => "ready",
+            EngineState::Failed => "failed",
+            EngineState::Stopped => "stopped",
+        }
+    }
+}
+
 /// A look at one engine. Counters only grow, and outlive failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineStatus {

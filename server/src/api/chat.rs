@@ -13,8 +13,7 @@ use super::check::{self, ChatRequest, Delivery, Options, Showing};
 use super::error::ApiError;
 use super::generation::{Generation, Step};
 use super::logprobs::TokenNamer;
-use super::sse::{EventStream, Events, Narrator};
-use super::submit::{Submitted, with_engine};
+use super::sse::{Events, Narrator};
 use super::text::refused_text;
 use super::wire::chat::{Choice, ChunkChoice, Delta, Logprobs, Message, TokenLogprob};
 use super::wire::json::json_response;
@@ -47,22 +46,9 @@ pub(crate) async fn create(
         tokens.map_err(|error| refused_text("messages", error))
     };
     let prompt = api.text_lane.run(encode).await?;
-    let Submitted { generation, engine } = api.submit(vec![prompt], start, &options, request_id)?;
+    let submitted = api.submit(vec![prompt], start, &options, request_id)?;
     let reply = Reply::new(&api, showing, &options);
-    let response = match options.delivery {
-        Delivery::Whole => reply.whole(generation).await?,
-        Delivery::Streamed { usage } => {
-            let keep_alive = api.app.limits.keep_alive;
-            EventStream {
-                generation,
-                narrator: reply,
-                with_usage: usage,
-                keep_alive,
-            }
-            .into_response()
-        }
-    };
-    Ok(with_engine(response, engine))
+    api.deliver(submitted, reply, options.delivery).await
 }
 
 /// A reply in the making, whole or streamed: the one place that decides what is thought, answer, or not shown.
@@ -136,7 +122,30 @@ impl Reply {
         )
     }
 
-    /// Waits for the end, then tells all.
+    fn push(
+        &self,
+        events: &mut Events,
+        index: usize,
+        delta: Delta,
+        logprobs: Vec<TokenLogprob>,
+        finish_reason: Option<FinishReason>,
+    ) -> Result<(), ApiError> {
+        let logprobs = (!logprobs.is_empty()).then_some(Logprobs { content: logprobs });
+        let choice = ChunkChoice {
+            index,
+            delta,
+            logprobs,
+            finish_reason,
+        };
+        events.push(&Envelope {
+            head: &self.head,
+            choices: &[choice],
+            usage: None,
+        })
+    }
+}
+
+impl Narrator for Reply {
     async fn whole(mut self, mut generation: Generation) -> Result<Response, ApiError> {
         let choice = |index| Choice {
             index,
@@ -174,30 +183,6 @@ impl Reply {
         })
     }
 
-    fn push(
-        &self,
-        events: &mut Events,
-        index: usize,
-        delta: Delta,
-        logprobs: Vec<TokenLogprob>,
-        finish_reason: Option<FinishReason>,
-    ) -> Result<(), ApiError> {
-        let logprobs = (!logprobs.is_empty()).then_some(Logprobs { content: logprobs });
-        let choice = ChunkChoice {
-            index,
-            delta,
-            logprobs,
-            finish_reason,
-        };
-        events.push(&Envelope {
-            head: &self.head,
-            choices: &[choice],
-            usage: None,
-        })
-    }
-}
-
-impl Narrator for Reply {
     fn begin(&mut self, events: &mut Events) -> Result<(), ApiError> {
         (0..self.choices.len()).try_for_each(|index| {
             self.push(

@@ -9,12 +9,11 @@ use chat::{Piece, Start};
 
 use super::Api;
 use super::body::JsonBody;
-use super::check::{self, CompletionRequest, Delivery, Options, PromptSource};
+use super::check::{self, CompletionRequest, Options, PromptSource};
 use super::error::ApiError;
 use super::generation::{Generation, Step};
 use super::logprobs::TokenNamer;
-use super::sse::{EventStream, Events, Narrator};
-use super::submit::{Submitted, with_engine};
+use super::sse::{Events, Narrator};
 use super::text::refused_text;
 use super::wire::completion::{Choice, Logprobs};
 use super::wire::json::json_response;
@@ -43,22 +42,9 @@ pub(crate) async fn create(
     };
     let prompts: Vec<Vec<u32>> = api.text_lane.run(encode).await?;
     let choices = prompts.len() * options.choices;
-    let Submitted { generation, engine } = api.submit(prompts, Start::Raw, &options, request_id)?;
+    let submitted = api.submit(prompts, Start::Raw, &options, request_id)?;
     let reply = Reply::new(&api, choices, &options);
-    let response = match options.delivery {
-        Delivery::Whole => reply.whole(generation).await?,
-        Delivery::Streamed { usage } => {
-            let keep_alive = api.app.limits.keep_alive;
-            EventStream {
-                generation,
-                narrator: reply,
-                with_usage: usage,
-                keep_alive,
-            }
-            .into_response()
-        }
-    };
-    Ok(with_engine(response, engine))
+    api.deliver(submitted, reply, options.delivery).await
 }
 
 /// A reply in the making, whole or streamed.
@@ -114,8 +100,11 @@ impl Reply {
             usage: None,
         })
     }
+}
 
-    /// Waits for the end, then tells all.
+/// One event per generated token, even where its text is empty, so that a client can count and time them; the reason of
+/// the end comes in an event of its own.
+impl Narrator for Reply {
     async fn whole(mut self, mut generation: Generation) -> Result<Response, ApiError> {
         let mut choices: Vec<Choice> = (0..self.characters.len()).map(|index| self.choice(index)).collect();
         while let Some(step) = generation.next().await? {
@@ -129,11 +118,7 @@ impl Reply {
             usage: Some(generation.usage()),
         })
     }
-}
 
-/// One event per generated token, even where its text is empty, so that a client can count and time them; the reason of
-/// the end comes in an event of its own.
-impl Narrator for Reply {
     fn begin(&mut self, _events: &mut Events) -> Result<(), ApiError> {
         Ok(())
     }

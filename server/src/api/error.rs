@@ -70,7 +70,7 @@ pub(crate) enum ApiError {
         found: String,
     },
     /// The body is larger than the limit.
-    #[error("body is larger than {limit_bytes} bytes: shorten it, or raise `body_bytes_max`")]
+    #[error("body is larger than {limit_bytes} bytes: shorten it, or raise `body_bytes`")]
     BodyTooLarge {
         /// `Limits::body_bytes_max`
         limit_bytes: usize,

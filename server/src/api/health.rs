@@ -58,7 +58,7 @@ pub(crate) async fn readyz(State(api): State<Arc<Api>>) -> Response {
         .map(|engine| EngineReadiness {
             index: engine.index,
             name: engine.name,
-            state: state_name(engine.state),
+            state: engine.state.name(),
         })
         .collect();
     (
@@ -67,15 +67,6 @@ pub(crate) async fn readyz(State(api): State<Arc<Api>>) -> Response {
         Json(Readiness { status, engines }),
     )
         .into_response()
-}
-
-fn state_name(state: EngineState) -> &'static str {
-    match state {
-        EngineState::Loading => "loading",
-        EngineState::Ready => "ready",
-        EngineState::Failed => "failed",
-        EngineState::Stopped => "stopped",
-    }
 }
 
 /// `GET /metrics`

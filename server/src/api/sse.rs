@@ -39,6 +39,8 @@ impl Events {
 
 /// Puts what happens into the objects of one endpoint.
 pub(crate) trait Narrator: Send + 'static {
+    /// Waits for the end, then tells all at once.
+    fn whole(self, generation: Generation) -> impl Future<Output = Result<Response, ApiError>> + Send;
     /// What is told as soon as the request is admitted.
     fn begin(&mut self, events: &mut Events) -> Result<(), ApiError>;
     /// What is told of one step.

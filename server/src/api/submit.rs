@@ -9,9 +9,10 @@ use engine::{Accepted, Job, Refused};
 use uuid::Uuid;
 
 use super::Api;
-use super::check::{Options, Rules};
+use super::check::{Delivery, Options, Rules};
 use super::error::ApiError;
 use super::generation::{Choice, Generation, Surroundings};
+use super::sse::{EventStream, Narrator};
 use super::wire::reply::Head;
 use crate::http::RequestId;
 
@@ -94,6 +95,36 @@ impl Api {
         Ok(Submitted { generation, engine })
     }
 
+    /// Tells the client what comes of its jobs, whole or as a stream, and which engine works on them.
+    ///
+    /// # Errors
+    /// What ends a reply before its first byte.
+    pub(crate) async fn deliver(
+        &self,
+        submitted: Submitted,
+        narrator: impl Narrator,
+        delivery: Delivery,
+    ) -> Result<Response, ApiError> {
+        let Submitted { generation, engine } = submitted;
+        let mut response = match delivery {
+            Delivery::Whole => narrator.whole(generation).await?,
+            Delivery::Streamed { usage } => {
+                let keep_alive = self.app.limits.keep_alive;
+                EventStream {
+                    generation,
+                    narrator,
+                    with_usage: usage,
+                    keep_alive,
+                }
+                .into_response()
+            }
+        };
+        response
+            .headers_mut()
+            .insert("x-tandem-engine", HeaderValue::from(engine));
+        Ok(response)
+    }
+
     /// One job for each choice. The first has the request's own seed, so that asking for more changes nothing for it.
     fn jobs<'a>(&'a self, prompt: &'a [u32], options: &'a Options) -> impl Iterator<Item = Job> + 'a {
         let room = self.context_tokens() - prompt.len();
@@ -159,12 +190,4 @@ impl Api {
             system_fingerprint: self.fingerprint.clone(),
         }
     }
-}
-
-/// Names the engine that works on the reply.
-pub(crate) fn with_engine(mut response: Response, engine: usize) -> Response {
-    response
-        .headers_mut()
-        .insert("x-tandem-engine", HeaderValue::from(engine));
-    response
 }

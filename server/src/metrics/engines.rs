@@ -133,7 +133,7 @@ fn engine_gauges(registry: &Registry, engines: &[EngineStatus]) -> Result<(), pr
         let index = engine.index.to_string();
         let index = index.as_str();
         state
-            .get_metric_with_label_values(&[index, &engine.name, state_name(engine.state)])?
+            .get_metric_with_label_values(&[index, &engine.name, engine.state.name()])?
             .set(1);
         running
             .get_metric_with_label_values(&[index])?
@@ -193,13 +193,4 @@ fn share(part: usize, whole: usize) -> f64 {
 
 fn gauge_value(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-fn state_name(state: EngineState) -> &'static str {
-    match state {
-        EngineState::Loading => "loading",
-        EngineState::Ready => "ready",
-        EngineState::Failed => "failed",
-        EngineState::Stopped => "stopped",
-    }
 }

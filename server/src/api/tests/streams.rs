@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
+use axum::response::Response;
 use chat::Start;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use crate::api::Api;
 use crate::api::body::parse;
 use crate::api::check;
 use crate::api::error::ApiError;
-use crate::api::generation::Step;
+use crate::api::generation::{Generation, Step};
 use crate::api::sse::{EventStream, Events, Narrator};
 use crate::api::wire::reply::Usage;
 use crate::http::RequestId;
@@ -292,6 +293,10 @@ async fn the_drains_deadline_ends_a_stream_with_an_error_event() {
 struct Broken;
 
 impl Narrator for Broken {
+    async fn whole(self, _generation: Generation) -> Result<Response, ApiError> {
+        panic!("on purpose")
+    }
+
     fn begin(&mut self, events: &mut Events) -> Result<(), ApiError> {
         events.push(&"begun")
     }
