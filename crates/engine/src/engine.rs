@@ -163,12 +163,16 @@ impl Engine {
             };
             ended.extend(finish.map(|finish| (serial, finish)));
         }
-        for (serial, finish) in ended {
-            if let Some(sequence) = self.scheduler.remove(serial) {
-                self.end(sequence, finish);
-            }
-        }
         self.logits = logits;
+        let remove = |(serial, finish)| Some((self.scheduler.remove(serial)?, finish));
+        let gone: Vec<(Sequence, Finish)> = ended.into_iter().filter_map(remove).collect();
+        if !gone.is_empty() {
+            // Before their clients hear of it: who has seen its end shall not find itself among the running.
+            self.publish();
+        }
+        for (sequence, finish) in gone {
+            self.end(sequence, finish);
+        }
     }
 
     /// Gives a token to its sequence; how it ended, if that was the last.
