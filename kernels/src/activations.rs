@@ -1,6 +1,5 @@
 //! What a layer feeds its matrices: f32 rows, and their 8-bit forms, made once and shared by every product that wants them.
 
-use candle_core::quantized::k_quants::{BlockQ8_0, BlockQ8K, GgmlType};
 use half::f16;
 use rayon::prelude::*;
 
@@ -8,7 +7,6 @@ use crate::error::expect_length;
 use crate::parallel::SPREAD_FROM;
 #[cfg(target_arch = "x86_64")]
 use crate::simd;
-use crate::storage::{Plain, bytes_of_mut};
 use crate::{Format, KernelError};
 
 /// Rows of activations `[rows, columns]` f32.
@@ -20,10 +18,32 @@ pub struct Activations {
     rows: usize,
     columns: usize,
     values: Vec<f32>,
-    /// One scale per 32 elements, for Q4_0, Q5_0 and Q8_0 weights.
-    q8_0: Fresh<BlockQ8_0>,
-    /// One scale per 256 elements and the sums of each 16, for the K formats.
-    q8_k: Fresh<BlockQ8K>,
+    /// For Q4_0, Q5_0 and Q8_0 weights.
+    q8_0: Fresh<Q8_0>,
+    /// For the K formats.
+    q8_k: Fresh<Q8K>,
+}
+
+/// 32 activations in 8 bits.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Q8_0 {
+    /// Multiplies the quants, f16.
+    pub(crate) scale: u16,
+    /// -127 to 127.
+    pub(crate) quants: [i8; 32],
+}
+
+/// 256 activations in 8 bits.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Q8K {
+    /// Multiplies the quants.
+    pub(crate) scale: f32,
+    /// -127 to 127.
+    pub(crate) quants: [i8; 256],
+    /// Of each 16 quants.
+    pub(crate) sums: [i16; 16],
 }
 
 /// A quantised form and whether it is that of the current values.
@@ -56,6 +76,16 @@ impl Activations {
         &mut self.values
     }
 
+    /// Takes a copy of `values`, `[rows, columns]`.
+    ///
+    /// # Errors
+    /// `Length` if `values` has another length.
+    pub fn copy_from(&mut self, rows: usize, columns: usize, values: &[f32]) -> Result<(), KernelError> {
+        expect_length("the activations", values.len(), rows * columns)?;
+        self.reshape(rows, columns).copy_from_slice(values);
+        Ok(())
+    }
+
     /// Rows held.
     pub fn rows(&self) -> usize {
         self.rows
@@ -80,21 +110,28 @@ impl Activations {
         }
     }
 
-    /// The rows in blocks of 32; [`Activations::prepare`] came before.
-    pub(crate) fn q8_0(&self) -> &[BlockQ8_0] {
-        &self.q8_0.blocks
+    /// Row `row` in blocks of 32; [`Activations::prepare`] came before.
+    pub(crate) fn q8_0(&self, row: usize) -> &[Q8_0] {
+        let blocks = self.columns / 32;
+        &self.q8_0.blocks[row * blocks..(row + 1) * blocks]
     }
 
-    /// The rows in blocks of 256; [`Activations::prepare`] came before.
-    pub(crate) fn q8_k(&self) -> &[BlockQ8K] {
-        &self.q8_k.blocks
+    /// Row `row` in blocks of 256; [`Activations::prepare`] came before.
+    pub(crate) fn q8_k(&self, row: usize) -> &[Q8K] {
+        let blocks = self.columns / 256;
+        &self.q8_k.blocks[row * blocks..(row + 1) * blocks]
     }
 }
 
-/// An 8-bit block that a slice of f32 can be brought into.
-pub(crate) trait Quantise: GgmlType + Plain {
-    /// Writes the bytes of one block.
-    fn quantise(values: &[f32], bytes: &mut [u8]);
+/// An 8-bit block that as many f32 can be brought into.
+trait Quantise: Copy + Send + Sync {
+    /// Elements of a block.
+    const ELEMENTS: usize;
+    /// A block of zeros.
+    const ZERO: Self;
+
+    /// Writes one block.
+    fn quantise(&mut self, values: &[f32]);
 }
 
 impl<T: Quantise> Fresh<T> {
@@ -102,43 +139,38 @@ impl<T: Quantise> Fresh<T> {
         if self.is_fresh {
             return;
         }
-        self.blocks.resize(values.len() / T::BLCK_SIZE, T::zeros());
-        let block_bytes = size_of::<T>();
-        let bytes = bytes_of_mut(&mut self.blocks);
+        self.blocks.resize(values.len() / T::ELEMENTS, T::ZERO);
         if values.len() < SPREAD_FROM / 4 {
-            quantise_blocks::<T>(values, bytes);
+            quantise(values, &mut self.blocks);
         } else {
             let run = 16;
-            (values.par_chunks(run * T::BLCK_SIZE))
-                .zip(bytes.par_chunks_mut(run * block_bytes))
-                .for_each(|(values, bytes)| quantise_blocks::<T>(values, bytes));
+            (values.par_chunks(run * T::ELEMENTS))
+                .zip(self.blocks.par_chunks_mut(run))
+                .for_each(|(values, blocks)| quantise(values, blocks));
         }
         self.is_fresh = true;
     }
 }
 
-fn quantise_blocks<T: Quantise>(values: &[f32], bytes: &mut [u8]) {
+fn quantise<T: Quantise>(values: &[f32], blocks: &mut [T]) {
     #[cfg(target_arch = "x86_64")]
     if simd::has_avx2() {
         // SAFETY: AVX2 was just found.
-        return unsafe { quantise_blocks_avx2::<T>(values, bytes) };
+        return unsafe { quantise_avx2(values, blocks) };
     }
-    quantise_blocks_scalar::<T>(values, bytes);
+    quantise_scalar(values, blocks);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn quantise_blocks_avx2<T: Quantise>(values: &[f32], bytes: &mut [u8]) {
-    quantise_blocks_scalar::<T>(values, bytes);
+fn quantise_avx2<T: Quantise>(values: &[f32], blocks: &mut [T]) {
+    quantise_scalar(values, blocks);
 }
 
 #[inline(always)]
-fn quantise_blocks_scalar<T: Quantise>(values: &[f32], bytes: &mut [u8]) {
-    for (values, bytes) in values
-        .chunks_exact(T::BLCK_SIZE)
-        .zip(bytes.chunks_exact_mut(size_of::<T>()))
-    {
-        T::quantise(values, bytes);
+fn quantise_scalar<T: Quantise>(values: &[f32], blocks: &mut [T]) {
+    for (values, block) in values.chunks_exact(T::ELEMENTS).zip(blocks) {
+        block.quantise(values);
     }
 }
 
@@ -156,90 +188,113 @@ fn magnitude(values: &[f32]) -> f32 {
     f32::from_bits(lanes.into_iter().fold(0, i32::max) as u32)
 }
 
-/// The integers nearest to `values * inverse`, which are at most 127 in magnitude.
+/// Writes the integers nearest to `values` times 127 / `largest`.
 #[inline(always)]
-fn quants(values: &[f32], inverse: f32, bytes: &mut [u8]) {
-    for (value, byte) in values.iter().zip(bytes) {
+fn round(values: &[f32], largest: f32, quants: &mut [i8]) {
+    let inverse = if largest == 0.0 { 0.0 } else { 127.0 / largest };
+    for (value, quant) in values.iter().zip(quants) {
         // The low mantissa bits of a number near 1.5 * 2^23 are the integer in two's complement.
-        *byte = (value * inverse + 12_582_912.0).to_bits() as u8;
+        *quant = (value * inverse + 12_582_912.0).to_bits() as i8;
     }
 }
 
-impl Quantise for BlockQ8_0 {
-    /// Layout: scale f16, 32 signed bytes.
+impl Quantise for Q8_0 {
+    const ELEMENTS: usize = 32;
+    const ZERO: Q8_0 = Q8_0 {
+        scale: 0,
+        quants: [0; 32],
+    };
+
     #[inline(always)]
-    fn quantise(values: &[f32], bytes: &mut [u8]) {
+    fn quantise(&mut self, values: &[f32]) {
         let largest = magnitude(values);
-        let inverse = if largest == 0.0 { 0.0 } else { 127.0 / largest };
-        bytes[..2].copy_from_slice(&f16::from_f32(largest / 127.0).to_le_bytes());
-        quants(values, inverse, &mut bytes[2..34]);
+        self.scale = f16::from_f32(largest / 127.0).to_bits();
+        round(values, largest, &mut self.quants);
     }
 }
 
-impl Quantise for BlockQ8K {
-    /// Layout: scale f32, 256 signed bytes, 16 sums of 16 as i16.
+impl Quantise for Q8K {
+    const ELEMENTS: usize = 256;
+    const ZERO: Q8K = Q8K {
+        scale: 0.0,
+        quants: [0; 256],
+        sums: [0; 16],
+    };
+
     #[inline(always)]
-    fn quantise(values: &[f32], bytes: &mut [u8]) {
+    fn quantise(&mut self, values: &[f32]) {
         let largest = magnitude(values);
-        let inverse = if largest == 0.0 { 0.0 } else { 127.0 / largest };
-        let (scale, rest) = bytes.split_at_mut(4);
-        let (quant_bytes, sums) = rest.split_at_mut(256);
-        scale.copy_from_slice(&(largest / 127.0).to_le_bytes());
-        quants(values, inverse, quant_bytes);
-        for (group, sum) in quant_bytes.as_chunks::<16>().0.iter().zip(sums.as_chunks_mut::<2>().0) {
-            *sum = group
-                .iter()
-                .map(|byte| i16::from(*byte as i8))
-                .sum::<i16>()
-                .to_le_bytes();
+        self.scale = largest / 127.0;
+        round(values, largest, &mut self.quants);
+        for (group, sum) in self.quants.as_chunks::<16>().0.iter().zip(&mut self.sums) {
+            *sum = group.iter().map(|quant| i16::from(*quant)).sum();
         }
-    }
-}
-
-impl Activations {
-    /// Takes a copy of `values`, `[rows, columns]`.
-    ///
-    /// # Errors
-    /// `Length` if `values` has another length.
-    pub fn copy_from(&mut self, rows: usize, columns: usize, values: &[f32]) -> Result<(), KernelError> {
-        expect_length("the activations", values.len(), rows * columns)?;
-        self.reshape(rows, columns).copy_from_slice(values);
-        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::bytes_of;
 
     fn wave(elements: usize) -> Vec<f32> {
         (0..elements).map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.03).collect()
     }
 
+    /// What the blocks stand for.
+    fn values_of(activations: &Activations, format: Format) -> Vec<f32> {
+        let row = |row| match format {
+            Format::Q8_0 => {
+                let blocks = activations.q8_0(row).iter();
+                let blocks = blocks.map(|block| (f16::from_bits(block.scale).to_f32(), &block.quants[..]));
+                blocks.collect::<Vec<_>>()
+            }
+            _ => {
+                let blocks = activations.q8_k(row).iter();
+                blocks.map(|block| (block.scale, &block.quants[..])).collect()
+            }
+        };
+        let blocks = (0..activations.rows()).flat_map(row);
+        blocks
+            .flat_map(|(scale, quants)| quants.iter().map(move |quant| scale * f32::from(*quant)))
+            .collect()
+    }
+
     #[test]
     fn eight_bits_are_within_half_a_step() {
         let values = wave(512);
-        let (mut small, mut large) = (Activations::new(), vec![0.0; 512]);
-        small.copy_from(2, 256, &values).unwrap();
-        small.prepare(Format::Q8_0);
-        BlockQ8_0::to_float(small.q8_0(), &mut large);
-        small.prepare(Format::Q4K);
-        let mut larger = vec![0.0; 512];
-        BlockQ8K::to_float(small.q8_k(), &mut larger);
-        for ((value, in_32), in_256) in values.iter().zip(large).zip(larger) {
-            let step = 1.5 / 127.0;
-            assert!((value - in_32).abs() < 0.51 * step, "{value} became {in_32}");
-            assert!((value - in_256).abs() < 0.51 * step, "{value} became {in_256}");
+        for format in [Format::Q8_0, Format::Q4K] {
+            let mut activations = Activations::new();
+            activations.copy_from(2, 256, &values).unwrap();
+            activations.prepare(format);
+            for (value, found) in values.iter().zip(values_of(&activations, format)) {
+                assert!((value - found).abs() < 0.51 * 1.5 / 127.0, "{value} became {found}");
+            }
+        }
+    }
+
+    #[test]
+    fn sums_are_those_of_sixteen_quants() {
+        let mut activations = Activations::new();
+        activations.copy_from(1, 512, &wave(512)).unwrap();
+        activations.prepare(Format::Q6K);
+        for block in activations.q8_k(0) {
+            for (quants, sum) in block.quants.chunks(16).zip(block.sums) {
+                assert_eq!(
+                    quants.iter().map(|quant| i32::from(*quant)).sum::<i32>(),
+                    i32::from(sum)
+                );
+            }
         }
     }
 
     #[test]
     fn wide_registers_quantise_to_the_same_bytes() {
         let values = wave(1024);
-        let (mut fast, mut truth) = (vec![0u8; 4 * 292], vec![0u8; 4 * 292]);
-        quantise_blocks::<BlockQ8K>(&values, &mut fast);
-        quantise_blocks_scalar::<BlockQ8K>(&values, &mut truth);
-        assert_eq!(fast, truth);
+        let (mut fast, mut truth) = ([Q8K::ZERO; 4], [Q8K::ZERO; 4]);
+        quantise(&values, &mut fast);
+        quantise_scalar(&values, &mut truth);
+        assert_eq!(bytes_of(&fast), bytes_of(&truth));
     }
 
     #[test]
@@ -249,9 +304,7 @@ mod tests {
         activations.prepare(Format::Q8_0);
         activations.reshape(1, 32).fill(2.0);
         activations.prepare(Format::Q8_0);
-        let mut values = [0.0; 32];
-        BlockQ8_0::to_float(activations.q8_0(), &mut values);
-        assert!((values[0] - 2.0).abs() < 0.01);
+        assert!((values_of(&activations, Format::Q8_0)[0] - 2.0).abs() < 0.01);
     }
 
     #[test]
@@ -260,8 +313,7 @@ mod tests {
         let rows = activations.reshape(2, 32);
         rows[33] = f32::NAN;
         activations.prepare(Format::Q8_0);
-        let mut values = [0.0; 64];
-        BlockQ8_0::to_float(activations.q8_0(), &mut values);
+        let values = values_of(&activations, Format::Q8_0);
         assert!(values[..32].iter().all(|value| *value == 0.0));
         assert!(values[32..].iter().any(|value| value.is_nan()));
     }

@@ -71,6 +71,7 @@ impl Format {
 }
 
 /// One block of any quantised format, in the common form. Groups past the end of a short block are zero.
+#[cfg_attr(test, derive(Debug))]
 pub(crate) struct Block {
     /// Multiplies the groups' scales.
     pub(crate) scale: f32,
@@ -89,14 +90,13 @@ fn half_at(bytes: &[u8], at: usize) -> f32 {
 }
 
 /// The 6-bit scale and minimum of 32-element group `j` of a Q4_K or Q5_K block, from their 12 packed bytes.
-fn scale_and_minimum(packed: &[u8], j: usize) -> (i32, i32) {
-    let (scale, minimum) = if j < 4 {
+pub(crate) fn scale_and_minimum(packed: &[u8], j: usize) -> (u8, u8) {
+    if j < 4 {
         (packed[j] & 63, packed[j + 4] & 63)
     } else {
         let scale = (packed[j + 4] & 15) | ((packed[j - 4] >> 6) << 4);
         (scale, (packed[j + 4] >> 4) | ((packed[j] >> 6) << 4))
-    };
-    (i32::from(scale), i32::from(minimum))
+    }
 }
 
 /// The 6-bit scale (offset by 32) of 16-element group `j` of a Q3_K block: the low 4 bits lie in bytes 0 to 7, the high
@@ -108,15 +108,30 @@ fn q3k_scale(packed: &[u8], j: usize) -> i32 {
 }
 
 impl Block {
-    /// Reads the block at the start of `bytes`; `format` is a quantised one.
-    pub(crate) fn read(format: Format, bytes: &[u8]) -> Block {
-        let mut block = Block {
-            scale: 0.0,
-            minimum: 0.0,
+    /// A block of zero quants and group scales.
+    pub(crate) fn scaled(scale: f32, minimum: f32) -> Block {
+        Block {
+            scale,
+            minimum,
             group_scales: [0; 16],
             group_minimums: [0; 16],
             quants: [0; BLOCK_ELEMENTS_MAX],
-        };
+        }
+    }
+
+    /// Writes the values of the block's first elements, as many as `values` takes.
+    pub(crate) fn write(&self, values: &mut [f32]) {
+        for (index, value) in values.iter_mut().enumerate() {
+            let group = index / GROUP;
+            let scale = self.scale * self.group_scales[group] as f32;
+            let minimum = self.minimum * self.group_minimums[group] as f32;
+            *value = scale * self.quants[index] as f32 - minimum;
+        }
+    }
+
+    /// Reads the block at the start of `bytes`; `format` is a quantised one.
+    pub(crate) fn read(format: Format, bytes: &[u8]) -> Block {
+        let mut block = Block::scaled(0.0, 0.0);
         match format {
             Format::F32 | Format::F16 | Format::Bf16 => {
                 unreachable!("plain numbers have no blocks")
@@ -217,8 +232,8 @@ impl Block {
         (self.scale, self.minimum) = (half_at(bytes, 0), half_at(bytes, 2));
         for j in 0..8 {
             let (scale, minimum) = scale_and_minimum(&bytes[4..16], j);
-            self.group_scales[2 * j..2 * j + 2].fill(scale);
-            self.group_minimums[2 * j..2 * j + 2].fill(minimum);
+            self.group_scales[2 * j..2 * j + 2].fill(i32::from(scale));
+            self.group_minimums[2 * j..2 * j + 2].fill(i32::from(minimum));
         }
     }
 
@@ -260,13 +275,7 @@ pub(crate) fn dequantise(format: Format, bytes: &[u8], values: &mut [f32]) {
         _ => {
             let blocks = bytes.chunks_exact(format.block_bytes());
             for (values, bytes) in values.chunks_exact_mut(format.block_elements()).zip(blocks) {
-                let block = Block::read(format, bytes);
-                for (index, value) in values.iter_mut().enumerate() {
-                    let group = index / GROUP;
-                    let scale = block.scale * block.group_scales[group] as f32;
-                    let minimum = block.minimum * block.group_minimums[group] as f32;
-                    *value = scale * block.quants[index] as f32 - minimum;
-                }
+                Block::read(format, bytes).write(values);
             }
         }
     }

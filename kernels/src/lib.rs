@@ -20,7 +20,6 @@ mod matrix;
 mod parallel;
 pub mod rms_norm;
 pub mod rope;
-#[cfg(target_arch = "x86_64")]
 mod simd;
 mod storage;
 pub mod swiglu;
@@ -29,7 +28,8 @@ pub use activations::Activations;
 pub use error::KernelError;
 pub use format::Format;
 pub use kv_write::{BLOCK_TOKENS, KvLayer, KvShape};
-pub use matrix::PackedMatrix;
+pub use matrix::{PackedMatrix, Part};
+pub use simd::Simd;
 
 #[cfg(target_endian = "big")]
 compile_error!("weights are little-endian in the file and used in place: big-endian machines are not supported");

@@ -8,25 +8,34 @@ use candle_core::quantized::k_quants::{
 use half::{bf16, f16};
 
 use crate::KernelError;
+use crate::activations::{Q8_0, Q8K};
+use crate::matrix::tile::{TileQ4K, TileQ6K, TileQ8_0};
 
 /// A type that bytes may be reinterpreted as.
 ///
 /// # Safety
-/// The type has no padding, every bit pattern is a valid value, it holds no pointer, and its alignment is at most 8.
+/// The type has no padding, every bit pattern is a valid value, it holds no pointer, and its alignment is at most that of a [`Line`].
 pub(crate) unsafe trait Plain: Send + Sync {}
 
 macro_rules! plain {
     ($($block:ty),*) => {$(
         // SAFETY: `repr(C)` arrays of integers and f16 (or a bare number) whose sizes sum to the size of the whole, which
-        // candle asserts at compile time; no padding, any bits are valid, alignment 4 at most.
+        // candle and `no_padding` below assert at compile time; any bits are valid.
         unsafe impl Plain for $block {}
-        const _: () = assert!(std::mem::align_of::<$block>() <= 8);
+        const _: () = assert!(align_of::<$block>() <= align_of::<Line>());
     )*};
 }
 plain!(
     u16, u64, f32, f16, bf16, BlockQ4_0, BlockQ5_0, BlockQ8_0, BlockQ2K, BlockQ3K, BlockQ4K, BlockQ5K, BlockQ6K,
-    BlockQ8K
+    BlockQ8K, Q8_0, Q8K, TileQ4K, TileQ6K, TileQ8_0, Line
 );
+/// No padding: the fields' sizes sum to the whole.
+const _: () = {
+    assert!(size_of::<Q8_0>() == 2 + 32 && size_of::<Q8K>() == 4 + 256 + 32);
+    assert!(size_of::<TileQ4K>() == 2048 + 128 + 128 + 32 + 32);
+    assert!(size_of::<TileQ6K>() == 2048 + 1024 + 256 + 32 + 32);
+    assert!(size_of::<TileQ8_0>() == 512 + 32);
+};
 
 /// The bytes of `values`.
 pub(crate) fn bytes_of<T: Plain>(values: &[T]) -> &[u8] {
@@ -61,37 +70,54 @@ pub(crate) fn zeroed<T: Plain>(count: usize) -> Result<Vec<T>, KernelError> {
     Ok(unsafe { Vec::from_raw_parts(start, count, count) })
 }
 
+/// `values` seen as blocks of another type.
+pub(crate) fn blocks_of<T: Plain, U: Plain>(values: &[T]) -> &[U] {
+    const { assert!(align_of::<U>() <= align_of::<T>()) };
+    let count = size_of_val(values) / size_of::<U>();
+    // SAFETY: `count * size_of::<U>()` bytes are within the slice, whose alignment is enough for `U` by the assertion above;
+    // neither type has padding and any bits are valid.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<U>(), count) }
+}
+
+/// Bytes of a [`Storage`] seen as blocks, to be written.
+///
+/// # Panics
+/// If the bytes do not start at a block's alignment: they come from a storage's start, a whole number of blocks in.
+pub(crate) fn blocks_mut<T: Plain>(bytes: &mut [u8]) -> &mut [T] {
+    assert!(bytes.as_ptr().cast::<T>().is_aligned());
+    let count = bytes.len() / size_of::<T>();
+    // SAFETY: `count * size_of::<T>()` bytes are within the slice, the start is aligned as just checked, and any bits are
+    // valid values of a `Plain` type, both ways.
+    unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast::<T>(), count) }
+}
+
+/// A cache line.
+#[repr(C, align(64))]
+pub(crate) struct Line([u8; 64]);
+
 /// Zeroed bytes, aligned for every [`Plain`] type. Pages are only touched when written.
 pub(crate) struct Storage {
-    words: Vec<u64>,
+    lines: Vec<Line>,
     bytes: usize,
 }
 
 impl Storage {
     /// Asks for `bytes` zeroed bytes.
     pub(crate) fn zeroed(bytes: usize) -> Result<Storage, KernelError> {
-        let words = zeroed(bytes.div_ceil(8))?;
-        Ok(Storage { words, bytes })
+        let lines = zeroed(bytes.div_ceil(size_of::<Line>()))?;
+        Ok(Storage { lines, bytes })
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        let words = self.words.as_slice();
-        // SAFETY: `bytes <= 8 * words.len()` by construction, and u64 has no padding.
-        unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<u8>(), self.bytes) }
+        &bytes_of(&self.lines)[..self.bytes]
     }
 
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        let words = self.words.as_mut_slice();
-        // SAFETY: as in `bytes`; any bytes are a valid u64.
-        unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast::<u8>(), self.bytes) }
+        &mut bytes_of_mut(&mut self.lines)[..self.bytes]
     }
 
     /// The storage seen as blocks; a tail shorter than one block is left out.
     pub(crate) fn blocks<T: Plain>(&self) -> &[T] {
-        let count = self.bytes / std::mem::size_of::<T>();
-        let start = self.words.as_ptr().cast::<T>();
-        // SAFETY: `count * size_of::<T>() <= bytes <= 8 * words.len()`; `Plain` allows any bits and its alignment is at most
-        // that of u64.
-        unsafe { std::slice::from_raw_parts(start, count) }
+        &blocks_of(&self.lines)[..self.bytes / size_of::<T>()]
     }
 }

@@ -1,16 +1,17 @@
-//! Reading tensors: several threads, each piece straight into the memory that the kernels will use.
+//! Reading tensors: several threads, each packing what it has read for the kernels; the file's bytes are not kept.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kernels::{KernelError, PackedMatrix};
-use library::{Gguf, GgufError, TensorInfo};
+use kernels::{KernelError, PackedMatrix, Part};
+use library::{Gguf, TensorInfo};
 
 use crate::error::ModelsError;
 use crate::tensors::format;
 
-/// Bytes of one read: large enough for any disk's throughput, small enough that threads end together.
-const PIECE_BYTES: usize = 4 << 20;
+/// Bytes of one read: large enough for any disk's throughput, small enough to be packed out of the second-level cache and
+/// that threads end together.
+const PART_BYTES: usize = 256 << 10;
 
 /// An empty matrix for `tensor`, whose shape was checked.
 pub(crate) fn place(tensor: &TensorInfo) -> Result<PackedMatrix, ModelsError> {
@@ -32,21 +33,19 @@ pub(crate) fn fill(
     places: &mut [(&TensorInfo, PackedMatrix)],
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<(), ModelsError> {
-    let pieces = places.iter_mut().flat_map(|(tensor, matrix)| {
-        let offsets = (0u64..).step_by(PIECE_BYTES);
-        offsets
-            .zip(matrix.bytes_mut().chunks_mut(PIECE_BYTES))
-            .map(|(offset, piece)| (&**tensor, offset, piece))
-    });
-    let (pieces, failure, done) = (Mutex::new(pieces), Mutex::new(None), AtomicU64::new(0));
+    let parts = places
+        .iter_mut()
+        .flat_map(|(tensor, matrix)| matrix.parts(PART_BYTES).map(|part| (&**tensor, part)));
+    let (parts, failure, done) = (Mutex::new(parts), Mutex::new(None), AtomicU64::new(0));
     let work = || {
-        while let Some((tensor, offset, piece)) = take(&pieces) {
-            if let Err(error) = gguf.read(tensor, offset, piece) {
+        let mut bytes = Vec::new();
+        while let Some((tensor, part)) = take(&parts) {
+            let read = part.source().len() as u64;
+            if let Err(error) = fill_part(gguf, tensor, part, &mut bytes) {
                 keep_first(&failure, error);
                 return;
             }
-            let bytes = piece.len() as u64;
-            progress(done.fetch_add(bytes, Ordering::Relaxed) + bytes);
+            progress(done.fetch_add(read, Ordering::Relaxed) + read);
         }
     };
     std::thread::scope(|scope| {
@@ -55,17 +54,25 @@ pub(crate) fn fill(
         }
     });
     match failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-        Some(error) => Err(ModelsError::File(error)),
+        Some(error) => Err(error),
         None => Ok(()),
     }
 }
 
-/// The next piece; a thread that panicked has left the iterator whole.
+/// Reads the part's bytes to `bytes` and packs them.
+fn fill_part(gguf: &Gguf, tensor: &TensorInfo, part: Part<'_>, bytes: &mut Vec<u8>) -> Result<(), ModelsError> {
+    let source = part.source();
+    bytes.resize(source.len(), 0);
+    gguf.read(tensor, source.start as u64, bytes)?;
+    part.fill(bytes).map_err(|source| refuse(tensor, source))
+}
+
+/// The next part; a thread that panicked has left the iterator whole.
 fn take<T>(pieces: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
     pieces.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next()
 }
 
-fn keep_first(failure: &Mutex<Option<GgufError>>, error: GgufError) {
+fn keep_first(failure: &Mutex<Option<ModelsError>>, error: ModelsError) {
     failure
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -81,7 +88,10 @@ fn readers() -> usize {
 /// The numbers of a norm, bias or table of factors.
 pub(crate) fn vector(gguf: &Gguf, tensor: &TensorInfo) -> Result<Vec<f32>, ModelsError> {
     let mut matrix = place(tensor)?;
-    gguf.read(tensor, 0, matrix.bytes_mut())?;
+    let mut bytes = Vec::new();
+    for part in matrix.parts(usize::MAX) {
+        fill_part(gguf, tensor, part, &mut bytes)?;
+    }
     numbers(tensor, &matrix)
 }
 

@@ -1,17 +1,20 @@
-//! Products of weights `[rows, columns]` with activations `[n, columns]` -> `[n, rows]`.
+//! Activations times a matrix of weights: `output[n][row] = sum over columns of activations[n][column] * weights[row][column]`.
 //!
-//! The fast twin runs weight row by weight row, so that each is read from memory once per call however many activation
-//! rows there are. Every result is one dot product of one weight row and one activation row, the same function for any
-//! `n`: a row's result does not depend on the rows beside it.
+//! Integers are added up exactly within a block, then the blocks' sums in their order, so that every twin gives the same
+//! bits, and a row's result does not depend on the rows beside it.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
-mod fast;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod output;
+mod rows;
 pub mod scalar;
+mod spread;
+mod tiles;
 
 use crate::error::{KernelError, expect_length};
-use crate::{Activations, PackedMatrix};
+use crate::{Activations, PackedMatrix, Simd};
 
 /// Writes `activations` times `weights` transposed.
 ///
@@ -24,9 +27,24 @@ use crate::{Activations, PackedMatrix};
 /// # Errors
 /// `Size` if the columns differ; `Length` if `output` is not `[n, rows]`.
 pub fn matmul(weights: &PackedMatrix, activations: &mut Activations, output: &mut [f32]) -> Result<(), KernelError> {
-    check(weights, activations, output)?;
-    activations.prepare(weights.format());
-    fast::matmul(weights, activations, output);
+    matmul_each([(weights, output)], activations)
+}
+
+/// As [`matmul`] with several matrices at once: the activations are rounded once, and the threads meet once.
+///
+/// # Errors
+/// As [`matmul`], before anything is computed.
+pub fn matmul_each<const N: usize>(
+    products: [(&PackedMatrix, &mut [f32]); N],
+    activations: &mut Activations,
+) -> Result<(), KernelError> {
+    for (weights, output) in &products {
+        check(weights, activations, output)?;
+    }
+    for (weights, _) in &products {
+        activations.prepare(weights.format());
+    }
+    spread::run(products.map(spread::Product::new), activations, Simd::in_use());
     Ok(())
 }
 

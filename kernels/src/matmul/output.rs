@@ -23,6 +23,15 @@ impl<'a> Output<'a> {
     /// Sets element `row` of activation row `n`.
     #[inline]
     pub(super) fn set(&self, n: usize, row: usize, value: f32) {
-        self.cells[n * self.rows + row].store(value.to_bits(), Ordering::Relaxed);
+        self.set_from(n, row, &[value]);
+    }
+
+    /// Sets the elements from `row` on of activation row `n`, leaving out what is past the row's end.
+    #[inline]
+    pub(super) fn set_from(&self, n: usize, row: usize, values: &[f32]) {
+        let cells = &self.cells[n * self.rows + row..(n + 1) * self.rows];
+        for (cell, value) in cells.iter().zip(values) {
+            cell.store(value.to_bits(), Ordering::Relaxed);
+        }
     }
 }

@@ -7,7 +7,7 @@ use half::{bf16, f16};
 
 use super::*;
 use crate::storage::{Plain, bytes_of};
-use crate::{Format, math};
+use crate::{Format, Simd, math};
 
 /// A reproducible stream of numbers in -1..1.
 struct Noise(u64);
@@ -90,6 +90,101 @@ fn the_fast_twin_agrees_with_the_scalar_one() {
                 );
             }
         }
+    }
+}
+
+/// The product by each twin that this machine runs, with `activations` prepared.
+fn by_every_twin(weights: &PackedMatrix, activations: &Activations) -> Vec<(Simd, Vec<u32>)> {
+    let twins = Simd::ALL.into_iter().filter(|simd| *simd <= Simd::of_machine());
+    let product = |simd| {
+        let mut output = vec![0.0; activations.rows() * weights.rows()];
+        spread::run([spread::Product::new((weights, &mut output))], activations, simd);
+        (simd, output.iter().map(|value| value.to_bits()).collect())
+    };
+    twins.map(product).collect()
+}
+
+#[test]
+fn every_twin_of_a_tiled_format_gives_the_same_bits() {
+    let mut noise = Noise(4);
+    for format in [Format::Q4K, Format::Q6K, Format::Q8_0] {
+        for (rows, blocks) in [(1, 1), (15, 2), (16, 1), (17, 3), (40, 5), (256, 2)] {
+            for n in [1, 2, 3, 4, 5, 8, 9, 16, 35] {
+                let columns = blocks * format.block_elements();
+                let weights = matrix(format, rows, columns, &mut noise);
+                let mut activations = activations(n, columns, &mut noise);
+                let mut truth = vec![0.0; n * rows];
+                scalar::matmul(&weights, &mut activations, &mut truth).unwrap();
+                let truth: Vec<u32> = truth.iter().map(|value| value.to_bits()).collect();
+                for (simd, product) in by_every_twin(&weights, &activations) {
+                    assert_eq!(product, truth, "{format:?} {rows}x{columns}, n {n}, {simd}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_largest_quants_and_scales_overflow_nothing() {
+    for format in [Format::Q4K, Format::Q6K, Format::Q8_0] {
+        for (byte, sign) in [
+            (0xff, 1.0),
+            (0xff, -1.0),
+            (0x7f, 1.0),
+            (0x80, -1.0),
+            (0x80, 1.0),
+            (0x00, 1.0),
+        ] {
+            let (rows, columns) = (16, 512);
+            let mut bytes = vec![byte; rows * columns / format.block_elements() * format.block_bytes()];
+            for block in bytes.chunks_exact_mut(format.block_bytes()) {
+                // f16 one, where the format has its scales.
+                let places: &[usize] = match format {
+                    Format::Q4K => &[0, 2],
+                    Format::Q6K => &[208],
+                    _ => &[0],
+                };
+                for at in places {
+                    block[*at..*at + 2].copy_from_slice(&0x3c00u16.to_le_bytes());
+                }
+            }
+            let weights = PackedMatrix::from_bytes(format, rows, columns, &bytes).unwrap();
+            let mut activations = Activations::new();
+            activations.copy_from(1, columns, &vec![sign; columns]).unwrap();
+            let mut truth = vec![0.0; columns];
+            weights.read_row(3, &mut truth);
+            let truth: f64 = truth.iter().map(|weight| f64::from(*weight) * f64::from(sign)).sum();
+            activations.prepare(format);
+            for (simd, product) in by_every_twin(&weights, &activations) {
+                let found = f64::from(f32::from_bits(product[3]));
+                // 1 / 127 as the activations' scale is rounded to f16 in Q8_0's blocks.
+                assert!(
+                    (found - truth).abs() <= 5e-4 * truth.abs(),
+                    "{format:?}, {byte:#x} times {sign}, {simd}: {found} against {truth}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn products_together_are_those_alone() {
+    let mut noise = Noise(5);
+    let formats = [(Format::Q4K, 70), (Format::Q6K, 16), (Format::F16, 33)];
+    let weights = formats.map(|(format, rows)| matrix(format, rows, 512, &mut noise));
+    let mut activations = activations(3, 512, &mut noise);
+    let mut together = [vec![0.0; 3 * 70], vec![0.0; 3 * 16], vec![0.0; 3 * 33]];
+    let [a, b, c] = &mut together;
+    let products = [
+        (&weights[0], &mut a[..]),
+        (&weights[1], &mut b[..]),
+        (&weights[2], &mut c[..]),
+    ];
+    matmul_each(products, &mut activations).unwrap();
+    for (weights, together) in weights.iter().zip(together) {
+        let mut alone = vec![0.0; together.len()];
+        matmul(weights, &mut activations, &mut alone).unwrap();
+        assert_eq!(together, alone, "{:?}", weights.format());
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kernels::add::{add, add_bias};
 use kernels::attention::attention;
 use kernels::embedding::embedding;
-use kernels::matmul::matmul;
+use kernels::matmul::{matmul, matmul_each};
 use kernels::rms_norm::{rms_norm, rms_norm_in_place};
 use kernels::rope::{Pairing, Rotation};
 use kernels::swiglu::swiglu;
@@ -76,9 +76,12 @@ impl Decoder {
 
         let normed = self.input.reshape(rows, config.hidden); // [rows, hidden]
         rms_norm(&self.hidden, &layer.attention_norm, epsilon, normed)?;
-        project(&layer.query, &mut self.input, &mut self.queries)?; // [rows, heads * head_dim]
-        project(&layer.key, &mut self.input, &mut self.keys)?; // [rows, kv_heads * head_dim]
-        project(&layer.value, &mut self.input, &mut self.values)?; // [rows, kv_heads * head_dim]
+        let projections = [
+            (&layer.query, &mut self.queries), // [rows, heads * head_dim]
+            (&layer.key, &mut self.keys),      // [rows, kv_heads * head_dim]
+            (&layer.value, &mut self.values),  // [rows, kv_heads * head_dim]
+        ];
+        project(projections, &mut self.input)?;
         if let Some(norm) = &layer.query_norm {
             rms_norm_in_place(&mut self.queries, norm, epsilon)?;
         }
@@ -97,7 +100,7 @@ impl Decoder {
         }
         let mixed = self.input.reshape(rows, heads * config.head_dim); // [rows, heads * head_dim]
         attention(&self.queries, heads, cache, &batch.rows, mixed)?;
-        project(&layer.mixed, &mut self.input, &mut self.sum)?; // [rows, hidden]
+        project([(&layer.mixed, &mut self.sum)], &mut self.input)?; // [rows, hidden]
         add(&mut self.hidden, &self.sum)
     }
 
@@ -106,11 +109,11 @@ impl Decoder {
         let config = self.weights.config();
         let normed = self.input.reshape(rows, config.hidden); // [rows, hidden]
         rms_norm(&self.hidden, &layer.ffn_norm, config.rms_epsilon, normed)?;
-        project(&layer.gate, &mut self.input, &mut self.gate)?; // [rows, ffn]
-        project(&layer.up, &mut self.input, &mut self.up)?; // [rows, ffn]
+        let projections = [(&layer.gate, &mut self.gate), (&layer.up, &mut self.up)]; // [rows, ffn]
+        project(projections, &mut self.input)?;
         let gated = self.input.reshape(rows, config.ffn); // [rows, ffn]
         swiglu(&self.gate, &self.up, config.ffn, gated)?;
-        project(&layer.down, &mut self.input, &mut self.sum)?; // [rows, hidden]
+        project([(&layer.down, &mut self.sum)], &mut self.input)?; // [rows, hidden]
         add(&mut self.hidden, &self.sum)
     }
 
@@ -127,12 +130,23 @@ impl Decoder {
     }
 }
 
-/// `output` becomes [rows of `input`, rows of the weight], bias added.
-fn project(linear: &Linear, input: &mut Activations, output: &mut Vec<f32>) -> Result<(), KernelError> {
-    output.resize(input.rows() * linear.weight.rows(), 0.0);
-    matmul(&linear.weight, input, output)?;
-    match &linear.bias {
-        Some(bias) => add_bias(output, bias),
-        None => Ok(()),
+/// Each output becomes [rows of `input`, rows of its weight], bias added.
+fn project<const N: usize>(
+    projections: [(&Linear, &mut Vec<f32>); N],
+    input: &mut Activations,
+) -> Result<(), KernelError> {
+    let mut projections = projections;
+    for (linear, output) in &mut projections {
+        output.resize(input.rows() * linear.weight.rows(), 0.0);
     }
+    let products = projections
+        .each_mut()
+        .map(|(linear, output)| (&linear.weight, &mut output[..]));
+    matmul_each(products, input)?;
+    for (linear, output) in projections {
+        if let Some(bias) = &linear.bias {
+            add_bias(output, bias)?;
+        }
+    }
+    Ok(())
 }

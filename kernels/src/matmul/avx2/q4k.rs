@@ -1,0 +1,99 @@
+//! Q4_K.
+
+use std::arch::x86_64::*;
+
+use super::{HALVES, broadcast, broadcast_sums, load_half, load_words, scaled, scales, stored};
+use crate::activations::Q8K;
+use crate::matmul::tiles::Sums;
+use crate::matrix::tile::TileQ4K;
+
+/// As [`super::super::scalar::q4k`].
+#[target_feature(enable = "avx2,f16c")]
+pub(in super::super) fn q4k<const N: usize>(tiles: &[TileQ4K], rows: [&[Q8K]; N]) -> [Sums; N] {
+    let mut sums = [[_mm256_setzero_ps(); 2]; N];
+    for (index, tile) in tiles.iter().enumerate() {
+        let blocks = rows.map(|row| &row[index]);
+        let sums_of_32 = blocks.map(|block| pairs_of_sums(&block.sums));
+        for (half, first) in HALVES.into_iter().enumerate() {
+            let products = products(tile, first, blocks);
+            let minimums = minimums(tile, first, sums_of_32);
+            let (scale, minimum) = (scales(&tile.scale, first), scales(&tile.minimum, first));
+            for n in 0..N {
+                let of_block = _mm256_set1_ps(blocks[n].scale);
+                let above = scaled(products[n], _mm256_mul_ps(scale, of_block));
+                let below = scaled(minimums[n], _mm256_mul_ps(minimum, of_block));
+                sums[n][half] = _mm256_sub_ps(_mm256_add_ps(sums[n][half], above), below);
+            }
+        }
+    }
+    sums.map(|sums| stored(sums))
+}
+
+/// Of eight rows from `first` on: the sum of group scale * dot.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn products<const N: usize>(tile: &TileQ4K, first: usize, blocks: [&Q8K; N]) -> [__m256i; N] {
+    let mut products = [_mm256_setzero_si256(); N];
+    for group in 0..8 {
+        let words = &tile.quants[group / 2];
+        let mut weights = [_mm256_setzero_si256(); 8];
+        for (weight, words) in weights.iter_mut().zip(words) {
+            let packed = load_words(words, first);
+            let shifted = if group % 2 == 0 {
+                packed
+            } else {
+                _mm256_srli_epi16::<4>(packed)
+            };
+            *weight = _mm256_and_si256(shifted, _mm256_set1_epi8(15));
+        }
+        let scale = twice(&tile.scales[group], first);
+        for (product, block) in products.iter_mut().zip(blocks) {
+            let quants = &block.quants[32 * group..32 * group + 32];
+            let mut dot = _mm256_maddubs_epi16(weights[0], broadcast(quants, 0));
+            for word in 1..8 {
+                dot = _mm256_add_epi16(dot, _mm256_maddubs_epi16(weights[word], broadcast(quants, 4 * word)));
+            }
+            *product = _mm256_add_epi32(*product, _mm256_madd_epi16(dot, scale));
+        }
+    }
+    products
+}
+
+/// Of eight rows from `first` on: the sum of group minimum * activation sum.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn minimums<const N: usize>(tile: &TileQ4K, first: usize, sums: [[[i16; 2]; 4]; N]) -> [__m256i; N] {
+    let mut products = [_mm256_setzero_si256(); N];
+    for (pair, minimums) in tile.minimums.iter().enumerate() {
+        let minimums = _mm256_cvtepu8_epi16(load_half(&minimums.as_flattened()[2 * first..]));
+        for (product, sums) in products.iter_mut().zip(&sums) {
+            *product = _mm256_add_epi32(*product, _mm256_madd_epi16(minimums, broadcast_sums(sums[pair])));
+        }
+    }
+    products
+}
+
+/// Each of eight scales from `first` on, twice in 16 bits.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn twice(scales: &[u8; 16], first: usize) -> __m256i {
+    let both = _mm256_broadcastsi128_si256(load_half(scales));
+    let low = _mm256_setr_epi8(
+        0, -1, 0, -1, 1, -1, 1, -1, 2, -1, 2, -1, 3, -1, 3, -1, 4, -1, 4, -1, 5, -1, 5, -1, 6, -1, 6, -1, 7, -1, 7, -1,
+    );
+    // A negative index gives 0, and stays negative.
+    let indices = if first == 0 {
+        low
+    } else {
+        _mm256_or_si256(low, _mm256_set1_epi16(8))
+    };
+    _mm256_shuffle_epi8(both, indices)
+}
+
+/// The sums of 32 quants, two and two.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn pairs_of_sums(sums: &[i16; 16]) -> [[i16; 2]; 4] {
+    let of = |group: usize| sums[2 * group] + sums[2 * group + 1];
+    std::array::from_fn(|pair| [of(2 * pair), of(2 * pair + 1)])
+}
