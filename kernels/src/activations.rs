@@ -2,10 +2,9 @@
 
 use candle_core::quantized::k_quants::{BlockQ8_0, BlockQ8K, GgmlType};
 use half::f16;
-use rayon::prelude::*;
 
 use crate::error::expect_length;
-use crate::parallel::SPREAD_FROM;
+use crate::parallel::{SPREAD_FROM, for_each_chunk};
 #[cfg(target_arch = "x86_64")]
 use crate::simd;
 use crate::storage::{Plain, bytes_of_mut};
@@ -109,9 +108,9 @@ impl<T: Quantise> Fresh<T> {
             quantise_blocks::<T>(values, bytes);
         } else {
             let run = 16;
-            (values.par_chunks(run * T::BLCK_SIZE))
-                .zip(bytes.par_chunks_mut(run * block_bytes))
-                .for_each(|(values, bytes)| quantise_blocks::<T>(values, bytes));
+            for_each_chunk(bytes, run * block_bytes, |index, bytes| {
+                quantise_blocks::<T>(&values[index * run * T::BLCK_SIZE..], bytes);
+            });
         }
         self.is_fresh = true;
     }

@@ -7,12 +7,11 @@ use candle_core::quantized::k_quants::{
     BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4K, BlockQ5K, BlockQ6K, BlockQ8_0, GgmlType,
 };
 use half::f16;
-use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
 use super::avx2;
 use super::output::Output;
-use crate::parallel::SPREAD_FROM;
+use crate::parallel::{self, SPREAD_FROM};
 #[cfg(target_arch = "x86_64")]
 use crate::simd;
 use crate::storage::{Plain, bytes_of};
@@ -62,11 +61,11 @@ impl Product<'_> {
         }
         // Eight chunks a thread even out their speeds; a chunk is at least a few microseconds of work.
         let chunk = rows
-            .div_ceil(8 * rayon::current_num_threads())
+            .div_ceil(8 * parallel::threads())
             .max((SPREAD_FROM / 8).div_ceil(row_work.max(1)));
-        (0..rows.div_ceil(chunk))
-            .into_par_iter()
-            .for_each(|index| each(index * chunk..rows.min((index + 1) * chunk)));
+        parallel::for_each_index(rows.div_ceil(chunk), |index| {
+            each(index * chunk..rows.min((index + 1) * chunk));
+        });
     }
 
     fn quantised<T: GgmlType + Plain>(&self, activations: &[T::VecDotType]) {
