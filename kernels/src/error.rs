@@ -1,6 +1,7 @@
 //! What a door refuses.
 
-/// Why a kernel did not run: a mistake of the caller, found before anything was computed, or a machine that is too small.
+/// Why a kernel did not run: a mistake of the caller, found before anything was computed, or a machine that is too
+/// small.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KernelError {
     /// A buffer's length does not follow from the shapes given.

@@ -102,8 +102,8 @@ impl Desk {
     /// The helper's life.
     pub(super) fn serve(&self) {
         while let Some(region) = self.take() {
-            // SAFETY: `take` changed the state from offered to taken, so that the caller of `offer` waits in `reclaim` for
-            // the store below; until then it keeps the region where it is. The region is not used after the store.
+            // SAFETY: `take` changed the state from offered to taken, so that the caller of `offer` waits in `reclaim`
+            // for the store below; until then it keeps the region where it is. The region is not used after the store.
             unsafe { &*region }.work();
             // Release: the caller that reads this sees what `work` wrote.
             self.state.store(FREE, Ordering::Release);

@@ -1,9 +1,9 @@
-//! The threads that kernels spread their work over, made for short regions: a decode step has some 150 of them, of 20 to
-//! 500 microseconds each.
+//! The threads that kernels spread their work over, made for short regions: a decode step has some 150 of them, of 20
+//! to 500 microseconds each.
 //!
 //! A caller enters a team with [`Threads::run`]; from then on the kernels it calls offer their regions to the team's
-//! helpers, one desk each ([`desk`]). Whoever takes part in a region draws indexes from one counter ([`region`]), so that
-//! a slow or busy core draws fewer. Callers never wait for each other, nor for a helper that has not begun.
+//! helpers, one desk each ([`desk`]). Whoever takes part in a region draws indexes from one counter ([`region`]), so
+//! that a slow or busy core draws fewer. Callers never wait for each other, nor for a helper that has not begun.
 
 mod desk;
 mod patience;
@@ -55,9 +55,9 @@ impl Threads {
 
     /// The process's own team, made when first asked for: as many threads as the process may use cores.
     ///
-    /// That number is [`thread::available_parallelism`], which on Linux is the smaller of the cores in the affinity mask and
-    /// the cgroup's CPU quota (v1 or v2), as of the first call. Its documentation names as exceptions a sandbox that hides
-    /// either and a caller that is itself pinned to fewer cores.
+    /// That number is [`thread::available_parallelism`], which on Linux is the smaller of the cores in the affinity
+    /// mask and the cgroup's CPU quota (v1 or v2), as of the first call. Its documentation names as exceptions a
+    /// sandbox that hides either and a caller that is itself pinned to fewer cores.
     ///
     /// # Errors
     /// As [`Threads::new`]; the next call tries again.
@@ -78,8 +78,9 @@ impl Threads {
 
     /// Runs `step` on this thread; the kernels it calls spread their work over the team.
     ///
-    /// While `k` callers are inside, each uses at most `count / k` threads, itself included, and at least itself: engines
-    /// that are all busy run side by side without waiting for one another, and one that is alone has the whole team.
+    /// While `k` callers are inside, each uses at most `count / k` threads, itself included, and at least itself:
+    /// engines that are all busy run side by side without waiting for one another, and one that is alone has the whole
+    /// team.
     pub fn run<R>(self: &Arc<Self>, step: impl FnOnce() -> R) -> R {
         let _present = Present::enter(Some(Arc::clone(self)));
         let _caller = Caller::enter(self);
@@ -92,8 +93,8 @@ impl Threads {
         (self.count() / self.callers.load(Ordering::Relaxed).max(1)).max(1)
     }
 
-    /// Calls `each` once with every index below `count`, on this thread and up to `helpers` others; returns when all are
-    /// done and no helper knows of `each` any more.
+    /// Calls `each` once with every index below `count`, on this thread and up to `helpers` others; returns when all
+    /// are done and no helper knows of `each` any more.
     fn for_each_index(&self, helpers: usize, count: usize, each: &(dyn Fn(usize) + Sync)) {
         let region = Region::new(count, each);
         let (mut wanted, mut reached) = (helpers, 0);

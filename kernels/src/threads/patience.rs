@@ -17,14 +17,14 @@ pub(super) struct Patience {
 const POLLS: u32 = 64;
 
 impl Patience {
-    /// A helper between regions: what one thread does between two of a step takes some 10 microseconds. Then, in case the
-    /// caller does something longer, it polls on while no other thread wants the core.
+    /// A helper between regions: what one thread does between two of a step takes some 10 microseconds. Then, in case
+    /// the caller does something longer, it polls on while no other thread wants the core.
     pub(super) fn of_helper() -> Patience {
         Patience::new(Duration::from_micros(50), Duration::from_micros(200))
     }
 
-    /// A caller at the end of a region, whose helpers need as long as one index takes: unless one has lost its core, and
-    /// then this thread's may be the one it needs.
+    /// A caller at the end of a region, whose helpers need as long as one index takes: unless one has lost its core,
+    /// and then this thread's may be the one it needs.
     pub(super) fn of_caller() -> Patience {
         Patience::new(Duration::from_micros(30), Duration::MAX)
     }

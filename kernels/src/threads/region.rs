@@ -31,8 +31,8 @@ impl<'a> Region<'a> {
 
     /// Takes part until no index is left. Never unwinds.
     pub(super) fn work(&self) {
-        // Relaxed: no two threads draw the same index, and nothing else is told by it. The counter ends above `count` by
-        // at most the number of threads.
+        // Relaxed: no two threads draw the same index, and nothing else is told by it. The counter ends above `count`
+        // by at most the number of threads.
         let draw = || self.next.0.fetch_add(1, Ordering::Relaxed);
         let work = || {
             let mut index = draw();

@@ -16,7 +16,8 @@ fn draw(state: &mut u64, limit: usize) -> usize {
     (*state >> 33) as usize % limit
 }
 
-/// One region over `count` indexes, each with some work, whose calls are counted in memory that lives no longer than it.
+/// One region over `count` indexes, each with some work, whose calls are counted in memory that lives no longer than
+/// it.
 fn check_region(count: usize, work: usize) {
     let calls: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
     // An ordinary sum per index: plain memory written by helpers and read by the caller.
@@ -108,7 +109,8 @@ fn a_helper_that_does_not_come_is_not_waited_for() {
     let threads = Threads::new(2).unwrap();
     let (is_busy, may_end) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
-        // One caller holds the only helper (and itself) in a region that ends when the other caller has finished its own.
+        // One caller holds the only helper (and itself) in a region that ends when the other caller has finished its
+        // own.
         scope.spawn(|| {
             threads.run(|| {
                 let inside = AtomicUsize::new(0);

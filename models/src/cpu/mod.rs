@@ -18,8 +18,8 @@ const _: () = assert!(BLOCK_TOKENS == engine::BLOCK_TOKENS);
 
 /// A decoder that runs on the CPU's cores.
 ///
-/// Its threads sleep between steps. All models of a process share one team: those that are busy at the same time divide it
-/// among them, and one that is alone has it all.
+/// Its threads sleep between steps. All models of a process share one team: those that are busy at the same time divide
+/// it among them, and one that is alone has it all.
 pub struct CpuModel {
     shape: ModelShape,
     threads: Arc<Threads>,
@@ -29,7 +29,8 @@ pub struct CpuModel {
 impl CpuModel {
     /// A model over `weights` for sequences of up to `context_tokens`, with a pool of `kv_blocks` blocks of 16 tokens.
     ///
-    /// It runs on the process's team, of as many threads as the process may use cores. The pool's memory is touched when written.
+    /// It runs on the process's team, of as many threads as the process may use cores. The pool's memory is touched
+    /// when written.
     ///
     /// # Errors
     /// More context than the model was made for, no blocks or too many, no memory for the pool, no threads.
@@ -37,7 +38,8 @@ impl CpuModel {
         CpuModel::on(Threads::of_machine(), weights, context_tokens, kv_blocks)
     }
 
-    /// As [`CpuModel::new`], with a team of its own of `threads` threads, at least one. It changes no bit of any result.
+    /// As [`CpuModel::new`], with a team of its own of `threads` threads, at least one. It changes no bit of any
+    /// result.
     ///
     /// # Errors
     /// As [`CpuModel::new`].
