@@ -394,7 +394,6 @@ fn each_outside_crate_stays_in_the_rooms_it_is_for() {
         ("anyhow", &["server"]),
         ("toml", &["server"]),
         ("tracing", &["server"]),
-        ("rayon", &["kernels", "models"]),
     ] {
         for (room, manifest) in manifests {
             for name in dependencies(manifest, "dependencies") {

@@ -1,10 +1,9 @@
 //! What a layer feeds its matrices: f32 rows, and their 8-bit forms, made once and shared by every product that wants them.
 
 use half::f16;
-use rayon::prelude::*;
 
 use crate::error::expect_length;
-use crate::parallel::SPREAD_FROM;
+use crate::parallel::{SPREAD_FROM, for_each_chunk};
 #[cfg(target_arch = "x86_64")]
 use crate::simd;
 use crate::{Format, KernelError};
@@ -144,9 +143,9 @@ impl<T: Quantise> Fresh<T> {
             quantise(values, &mut self.blocks);
         } else {
             let run = 16;
-            (values.par_chunks(run * T::ELEMENTS))
-                .zip(self.blocks.par_chunks_mut(run))
-                .for_each(|(values, blocks)| quantise(values, blocks));
+            for_each_chunk(&mut self.blocks, run, |index, blocks| {
+                quantise(&values[index * run * T::ELEMENTS..], blocks);
+            });
         }
         self.is_fresh = true;
     }

@@ -1,6 +1,7 @@
 //! What a door refuses.
 
-/// Why a kernel did not run: always a mistake of the caller, found before anything was computed.
+/// Why a kernel did not run: a mistake of the caller, found before anything was computed, or a machine that is too
+/// small.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KernelError {
     /// A buffer's length does not follow from the shapes given.
@@ -38,6 +39,14 @@ pub enum KernelError {
     NoMemory {
         /// The bytes asked for.
         bytes: usize,
+    },
+    /// The system started fewer threads than a team needs.
+    #[error("cannot start a team of {threads} threads: {reason}")]
+    Threads {
+        /// Threads asked for, the caller included.
+        threads: usize,
+        /// The system's words.
+        reason: String,
     },
 }
 

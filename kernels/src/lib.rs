@@ -5,7 +5,8 @@
 //! instruction set, so that a request gets the same answer whatever its company. Sums of f32 therefore run over a
 //! fixed number of lanes ([`math`]) and never through a fused multiply-add.
 //!
-//! Work is spread over the rayon pool that the caller runs in.
+//! Work is spread over the team of threads that the caller runs in ([`Threads::run`]); outside of one it stays on the
+//! caller's thread.
 
 mod activations;
 pub mod add;
@@ -23,6 +24,7 @@ pub mod rope;
 mod simd;
 mod storage;
 pub mod swiglu;
+mod threads;
 
 pub use activations::Activations;
 pub use error::KernelError;
@@ -30,6 +32,7 @@ pub use format::Format;
 pub use kv_write::{BLOCK_TOKENS, KvLayer, KvShape};
 pub use matrix::{PackedMatrix, Part};
 pub use simd::Simd;
+pub use threads::Threads;
 
 #[cfg(target_endian = "big")]
 compile_error!("weights are little-endian in the file and used in place: big-endian machines are not supported");

@@ -91,6 +91,25 @@ pub(crate) fn blocks_mut<T: Plain>(bytes: &mut [u8]) -> &mut [T] {
     unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast::<T>(), count) }
 }
 
+/// Asks the system to back the lines with pages of 2 MB where it can: fewer faults while they are filled, and fewer
+/// interruptions of the processor's reading ahead, which ends at a page.
+#[cfg(target_os = "linux")]
+fn ask_for_huge_pages(lines: &[Line]) {
+    const PAGE: usize = 4096;
+    const HUGE_PAGE: usize = 2 << 20;
+    let start = lines.as_ptr().addr();
+    let (first, end) = (start.next_multiple_of(PAGE), (start + size_of_val(lines)) / PAGE * PAGE);
+    if end.saturating_sub(first) < HUGE_PAGE {
+        return;
+    }
+    let begin = lines.as_ptr().wrapping_byte_add(first - start).cast_mut();
+    // SAFETY: whole pages within the lines' own memory; the advice changes no byte. Whether it is taken does not matter.
+    unsafe { libc::madvise(begin.cast(), end - first, libc::MADV_HUGEPAGE) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ask_for_huge_pages(_lines: &[Line]) {}
+
 /// A cache line.
 #[repr(C, align(64))]
 pub(crate) struct Line([u8; 64]);
@@ -105,6 +124,7 @@ impl Storage {
     /// Asks for `bytes` zeroed bytes.
     pub(crate) fn zeroed(bytes: usize) -> Result<Storage, KernelError> {
         let lines = zeroed(bytes.div_ceil(size_of::<Line>()))?;
+        ask_for_huge_pages(&lines);
         Ok(Storage { lines, bytes })
     }
 

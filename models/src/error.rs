@@ -85,20 +85,12 @@ pub enum ModelsError {
         /// The most.
         allowed: usize,
     },
-    /// A matrix or pool could not be had.
+    /// A matrix, a pool or threads could not be had.
     #[error("{what}: {source}")]
     Kernel {
         /// What it was for.
         what: String,
         /// What went wrong.
         source: KernelError,
-    },
-    /// The threads of an engine could not be started.
-    #[error("cannot start {threads} threads for an engine: {reason}")]
-    Threads {
-        /// Threads asked for.
-        threads: usize,
-        /// The system's words.
-        reason: String,
     },
 }

@@ -8,10 +8,8 @@
 mod avx2;
 pub mod scalar;
 
-use rayon::prelude::*;
-
 use crate::error::{KernelError, expect_below, expect_length};
-use crate::parallel::SPREAD_FROM;
+use crate::parallel;
 #[cfg(target_arch = "x86_64")]
 use crate::simd;
 use crate::{BLOCK_TOKENS, KvLayer};
@@ -59,17 +57,7 @@ pub fn attention(
         attend(queries, layer, index % kv_heads, rows[index / kv_heads], output);
     };
     let keys: usize = rows.iter().map(|row| row.position + 1).sum();
-    if 2 * keys * heads * layer.shape().head_dim < SPREAD_FROM {
-        output
-            .chunks_exact_mut(item)
-            .enumerate()
-            .for_each(|(index, output)| attend(index, output));
-    } else {
-        output
-            .par_chunks_exact_mut(item)
-            .enumerate()
-            .for_each(|(index, output)| attend(index, output));
-    }
+    parallel::for_each_row(output, item, 2 * keys * heads * layer.shape().head_dim, attend);
     Ok(())
 }
 

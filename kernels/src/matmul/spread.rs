@@ -2,12 +2,10 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::output::Output;
 use super::{rows, tiles};
 use crate::matrix::tile::{TILE_ROWS, TileQ4K, TileQ6K, TileQ8_0};
-use crate::parallel::SPREAD_FROM;
+use crate::parallel::{SPREAD_FROM, for_each_index, threads};
 use crate::{Activations, Format, PackedMatrix, Simd};
 
 /// Bytes of 8-bit activations that sixteen weight rows meet before the next sixteen do: with them and the weights in the
@@ -63,14 +61,14 @@ pub(super) fn run<const N: usize>(products: [Product<'_>; N], activations: &Acti
 }
 
 /// Calls `each` with every piece, on several threads if their `piece_work` (multiply-adds) is worth it.
-fn deal(pieces: usize, piece_work: usize, each: impl Fn(usize) + Sync + Send) {
+fn deal(pieces: usize, piece_work: usize, each: impl Fn(usize) + Sync) {
     if pieces * piece_work < SPREAD_FROM {
         return (0..pieces).for_each(each);
     }
-    // Eight chunks a thread even out their speeds; a chunk is at least a few microseconds of work.
-    let least = (SPREAD_FROM / 8).div_ceil(piece_work.max(1));
-    let chunk = pieces.div_ceil(8 * rayon::current_num_threads()).max(least);
-    (0..pieces.div_ceil(chunk))
-        .into_par_iter()
-        .for_each(|index| (index * chunk..pieces.min((index + 1) * chunk)).for_each(&each));
+    // Many chunks a thread even out their speeds; a chunk is at least a few microseconds of work.
+    let least = SPREAD_FROM.div_ceil(piece_work.max(1));
+    let chunk = pieces.div_ceil(32 * threads()).max(least);
+    for_each_index(pieces.div_ceil(chunk), |index| {
+        (index * chunk..pieces.min((index + 1) * chunk)).for_each(&each);
+    });
 }

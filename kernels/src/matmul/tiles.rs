@@ -1,4 +1,4 @@
-//! Products of weights in tiles: up to four activation rows go through a tile together, so that it is unpacked once for
+//! Products of weights in tiles: up to eight activation rows go through a tile together, so that it is unpacked once for
 //! them. Each row's arithmetic is the same sequence of operations however many go together.
 
 use std::ops::Range;
@@ -38,10 +38,12 @@ pub(super) fn piece<T: Multiply>(
     let tiles = product.weights.tiles::<T>(index);
     let mut n = panel.start;
     while n < panel.end {
+        // What fits in the registers: 16 of them with AVX2, 32 with AVX-512.
         n += match panel.end - n {
             1 => together::<T, 1>(product, index, tiles, activations, n, simd),
             2 => together::<T, 2>(product, index, tiles, activations, n, simd),
             3 => together::<T, 3>(product, index, tiles, activations, n, simd),
+            8.. if simd == Simd::Avx512 => together::<T, 8>(product, index, tiles, activations, n, simd),
             _ => together::<T, 4>(product, index, tiles, activations, n, simd),
         };
     }

@@ -1,4 +1,4 @@
-//! One engine's model on the CPU: shared weights, a KV pool and threads of its own.
+//! One engine's model on the CPU: weights and threads that all engines share, and a KV pool of its own.
 
 mod batch;
 mod decoder;
@@ -6,7 +6,7 @@ mod decoder;
 use std::sync::Arc;
 
 use engine::{LanguageModel, ModelError, ModelShape, Segment};
-use kernels::{BLOCK_TOKENS, KvLayer, KvShape};
+use kernels::{BLOCK_TOKENS, KernelError, KvLayer, KvShape, Threads};
 
 use crate::Weights;
 use crate::error::ModelsError;
@@ -18,26 +18,28 @@ const _: () = assert!(BLOCK_TOKENS == engine::BLOCK_TOKENS);
 
 /// A decoder that runs on the CPU's cores.
 ///
-/// Its threads sleep between steps; several models in one process share the cores by the system's scheduler.
+/// Its threads sleep between steps. All models of a process share one team: those that are busy at the same time divide
+/// it among them, and one that is alone has it all.
 pub struct CpuModel {
     shape: ModelShape,
-    threads: rayon::ThreadPool,
+    threads: Arc<Threads>,
     decoder: Decoder,
 }
 
 impl CpuModel {
     /// A model over `weights` for sequences of up to `context_tokens`, with a pool of `kv_blocks` blocks of 16 tokens.
     ///
-    /// It runs on as many threads as the process may use cores. The pool's memory is touched when written.
+    /// It runs on the process's team, of as many threads as the process may use cores. The pool's memory is touched
+    /// when written.
     ///
     /// # Errors
     /// More context than the model was made for, no blocks or too many, no memory for the pool, no threads.
     pub fn new(weights: Arc<Weights>, context_tokens: usize, kv_blocks: usize) -> Result<CpuModel, ModelsError> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        CpuModel::with_threads(weights, context_tokens, kv_blocks, threads)
+        CpuModel::on(Threads::of_machine(), weights, context_tokens, kv_blocks)
     }
 
-    /// As [`CpuModel::new`], with a number of threads, at least one. It changes no bit of any result.
+    /// As [`CpuModel::new`], with a team of its own of `threads` threads, at least one. It changes no bit of any
+    /// result.
     ///
     /// # Errors
     /// As [`CpuModel::new`].
@@ -46,6 +48,15 @@ impl CpuModel {
         context_tokens: usize,
         kv_blocks: usize,
         threads: usize,
+    ) -> Result<CpuModel, ModelsError> {
+        CpuModel::on(Threads::new(threads), weights, context_tokens, kv_blocks)
+    }
+
+    fn on(
+        threads: Result<Arc<Threads>, KernelError>,
+        weights: Arc<Weights>,
+        context_tokens: usize,
+        kv_blocks: usize,
     ) -> Result<CpuModel, ModelsError> {
         let config = weights.config();
         if !(1..=config.context_tokens).contains(&context_tokens) {
@@ -76,14 +87,9 @@ impl CpuModel {
             context_tokens,
             kv_blocks,
         };
-        let threads = threads.max(1);
-        let started = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("cpu-{i}"))
-            .build();
-        let threads = started.map_err(|error| ModelsError::Threads {
-            threads,
-            reason: error.to_string(),
+        let threads = threads.map_err(|source| ModelsError::Kernel {
+            what: "an engine's threads".to_owned(),
+            source,
         })?;
         Ok(CpuModel {
             shape,
@@ -102,8 +108,6 @@ impl LanguageModel for CpuModel {
         let batch = Batch::new(segments, self.shape)?;
         logits.clear();
         let step = || self.decoder.forward(&batch, logits);
-        self.threads
-            .install(step)
-            .map_err(|error| ModelError(error.to_string()))
+        self.threads.run(step).map_err(|error| ModelError(error.to_string()))
     }
 }

@@ -57,11 +57,12 @@ fn broadcast(quants: &[i8], at: usize) -> __m256i {
     ]))
 }
 
-/// Eight times two neighbouring sums.
+/// The sums of a block's activations.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn broadcast_sums(sums: [i16; 2]) -> __m256i {
-    _mm256_set1_epi32(i32::from(sums[0]) & 0xffff | i32::from(sums[1]) << 16)
+fn load_sums(sums: &[i16; 16]) -> __m256i {
+    // SAFETY: `sums` has the 32 bytes that are read; the load asks for no alignment.
+    unsafe { _mm256_loadu_si256(sums.as_ptr().cast()) }
 }
 
 /// The f16 scales of eight rows from `first` on.

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{HALVES, broadcast, broadcast_sums, load_half, load_words, scaled, scales, stored};
+use super::{HALVES, broadcast, load_half, load_sums, load_words, scaled, scales, stored};
 use crate::activations::Q8K;
 use crate::matmul::tiles::Sums;
 use crate::matrix::tile::TileQ4K;
@@ -62,12 +62,12 @@ fn products<const N: usize>(tile: &TileQ4K, first: usize, blocks: [&Q8K; N]) -> 
 /// Of eight rows from `first` on: the sum of group minimum * activation sum.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn minimums<const N: usize>(tile: &TileQ4K, first: usize, sums: [[[i16; 2]; 4]; N]) -> [__m256i; N] {
+fn minimums<const N: usize>(tile: &TileQ4K, first: usize, sums: [[i32; 4]; N]) -> [__m256i; N] {
     let mut products = [_mm256_setzero_si256(); N];
     for (pair, minimums) in tile.minimums.iter().enumerate() {
         let minimums = _mm256_cvtepu8_epi16(load_half(&minimums.as_flattened()[2 * first..]));
         for (product, sums) in products.iter_mut().zip(&sums) {
-            *product = _mm256_add_epi32(*product, _mm256_madd_epi16(minimums, broadcast_sums(sums[pair])));
+            *product = _mm256_add_epi32(*product, _mm256_madd_epi16(minimums, _mm256_set1_epi32(sums[pair])));
         }
     }
     products
@@ -93,7 +93,9 @@ fn twice(scales: &[u8; 16], first: usize) -> __m256i {
 /// The sums of 32 quants, two and two.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn pairs_of_sums(sums: &[i16; 16]) -> [[i16; 2]; 4] {
-    let of = |group: usize| sums[2 * group] + sums[2 * group + 1];
-    std::array::from_fn(|pair| [of(2 * pair), of(2 * pair + 1)])
+fn pairs_of_sums(sums: &[i16; 16]) -> [i32; 4] {
+    let sums = load_sums(sums);
+    let of_32 = _mm_hadd_epi16(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+    let [low, high] = [_mm_cvtsi128_si64(of_32), _mm_extract_epi64::<1>(of_32)];
+    [low as i32, (low >> 32) as i32, high as i32, (high >> 32) as i32]
 }

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{HALVES, broadcast, broadcast_sums, load_words, scaled, scales, stored};
+use super::{HALVES, broadcast, load_words, scaled, scales, stored};
 use crate::activations::Q8K;
 use crate::matmul::tiles::Sums;
 use crate::matrix::tile::TileQ6K;
@@ -79,11 +79,19 @@ fn excess<const N: usize>(tile: &TileQ6K, first: usize, blocks: [&Q8K; N]) -> [_
     for (pair, scales) in tile.scales.iter().enumerate() {
         let scales = _mm256_cvtepi8_epi16(load_scales(scales, first));
         for (product, block) in products.iter_mut().zip(blocks) {
-            let sums = broadcast_sums([block.sums[2 * pair], block.sums[2 * pair + 1]]);
+            let sums = broadcast_sums(&block.sums, pair);
             *product = _mm256_add_epi32(*product, _mm256_madd_epi16(scales, sums));
         }
     }
     products
+}
+
+/// Eight times the sums of two neighbouring groups.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn broadcast_sums(sums: &[i16; 16], pair: usize) -> __m256i {
+    let [first, second] = [sums[2 * pair], sums[2 * pair + 1]];
+    _mm256_set1_epi32(i32::from(first) & 0xffff | i32::from(second) << 16)
 }
 
 /// The first (`group` 0) or second (1) scale of each of eight rows from `first` on, twice in 16 bits.

@@ -45,13 +45,15 @@ fn products<const N: usize>(tile: &TileQ4K, blocks: [&Q8K; N]) -> [__m512i; N] {
         let scale = widened(&tile.scales[group]);
         for (product, block) in products.iter_mut().zip(blocks) {
             let quants = &block.quants[32 * group..32 * group + 32];
-            // Two chains: the instruction takes five cycles, and two can start in each.
-            let mut dots = [_mm512_setzero_si512(); 2];
-            for word in 0..8 {
-                dots[word % 2] = _mm512_dpbusd_epi32(dots[word % 2], weights[word], broadcast(quants, 4 * word));
+            for half in 0..2 {
+                let mut dot = _mm512_setzero_si512();
+                for word in 4 * half..4 * half + 4 {
+                    dot = _mm512_dpbusd_epi32(dot, weights[word], broadcast(quants, 4 * word));
+                }
+                // 16 products are at most 16 * 15 * 127 < 2^15: the low 16 bits of the lane are the dot, and its high ones
+                // meet the zeros of the scale. This is a multiplication and an addition in one.
+                *product = _mm512_dpwssd_epi32(*product, dot, scale);
             }
-            let dot = _mm512_add_epi32(dots[0], dots[1]);
-            *product = _mm512_add_epi32(*product, _mm512_mullo_epi32(dot, scale));
         }
     }
     products
