@@ -74,24 +74,31 @@ pub(super) fn q6k<const N: usize>(tiles: &[TileQ6K], rows: [&[Q8K]; N]) -> [Sums
         for (tile, block) in tiles.iter().zip(row) {
             let mut products = [0; TILE_ROWS];
             for group in 0..16 {
-                let (half, k) = (group / 8, group / 2 % 4);
                 let mut dots = [-32 * i32::from(block.sums[group]); TILE_ROWS];
-                for word in 4 * (group % 2)..4 * (group % 2) + 4 {
-                    let (low, high) = (&tile.low[half][k % 2][word], &tile.high[half][word]);
-                    let quant = |low: u8, high: u8| (low >> (4 * (k / 2))) & 15 | (high >> (2 * k) & 3) << 4;
-                    let quants = std::array::from_fn(|row| std::array::from_fn(|c| quant(low[row][c], high[row][c])));
-                    add_products(&mut dots, &quants, &block.quants[128 * half + 32 * k + 4 * word..]);
+                for (word, quants) in words_of_q6k(&tile.quants[group]).iter().enumerate() {
+                    add_products(&mut dots, quants, &block.quants[16 * group + 4 * word..]);
                 }
                 for row in 0..TILE_ROWS {
                     products[row] += i32::from(tile.scales[group / 2][row][group % 2]) * dots[row];
                 }
             }
             for row in 0..TILE_ROWS {
-                sums[row] += products[row] as f32 * (self::half(tile.scale[row]) * block.scale);
+                sums[row] += products[row] as f32 * (half(tile.scale[row]) * block.scale);
             }
         }
         sums
     })
+}
+
+/// The quants, 0 to 63, of sixteen columns.
+#[inline(always)]
+fn words_of_q6k(packed: &[Words; 3]) -> [Words; 4] {
+    let [a, b, c] = packed;
+    let quant = |i: usize, row: usize, column: usize| match i {
+        3 => a[row][column] >> 6 | (b[row][column] >> 6) << 2 | (c[row][column] >> 6) << 4,
+        _ => packed[i][row][column] & 63,
+    };
+    std::array::from_fn(|i| std::array::from_fn(|row| std::array::from_fn(|column| quant(i, row, column))))
 }
 
 /// The products of sixteen Q8_0 rows: over the tiles, the dot times both scales.

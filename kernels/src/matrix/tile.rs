@@ -48,11 +48,9 @@ pub(crate) struct TileQ4K {
 /// Q6_K: 6.63 bits a weight. The weights are 32 less than their quants.
 #[repr(C, align(64))]
 pub(crate) struct TileQ6K {
-    /// `[2, 2, 8]`: low four bits of columns 128h + 32j + 4g and following in the low nibbles, of those 64 further in the
-    /// high ones.
-    pub(crate) low: [[[Words; 8]; 2]; 2],
-    /// `[2, 8]`: bits 2k and 2k + 1 are the high two bits of columns 128h + 32k + 4g and following.
-    pub(crate) high: [[Words; 8]; 2],
+    /// `[16, 3]`: columns 16g + 4i to 16g + 4i + 3 in the low six bits; their top two bits are bits 2i and 2i + 1 of columns
+    /// 16g + 12 to 16g + 15.
+    pub(crate) quants: [[Words; 3]; 16],
     /// Two, of neighbouring groups of 16 columns, per row.
     pub(crate) scales: [[[i8; 2]; TILE_ROWS]; 8],
     /// Multiplies the scales, f16.
@@ -119,9 +117,20 @@ impl Tile for TileQ6K {
     const BLOCK_BYTES: usize = 210;
 
     fn put(&mut self, row: usize, block: &[u8]) {
-        let low = self.low.as_flattened_mut().as_flattened_mut();
-        put_words(low.iter_mut(), row, &block[..128]);
-        put_words(self.high.as_flattened_mut().iter_mut(), row, &block[128..192]);
+        let word = |at: usize| u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]);
+        for (group, words) in self.quants.iter_mut().enumerate() {
+            let (half, k) = (group / 8, group / 2 % 4);
+            let columns: [u32; 4] = std::array::from_fn(|i| {
+                let at = 16 * (group % 2) + 4 * i;
+                let low = word(64 * half + 32 * (k % 2) + at) >> (4 * (k / 2));
+                let high = word(128 + 32 * half + at) >> (2 * k);
+                low & 0x0f0f_0f0f | (high & 0x0303_0303) << 4
+            });
+            for (i, words) in words.iter_mut().enumerate() {
+                let top = (columns[3] >> (2 * i)) & 0x0303_0303;
+                words[row] = (columns[i] | top << 6).to_le_bytes();
+            }
+        }
         for (pair, scales) in block[192..208].as_chunks::<2>().0.iter().enumerate() {
             self.scales[pair][row] = scales.map(|scale| scale as i8);
         }
@@ -134,11 +143,12 @@ impl Tile for TileQ6K {
             *scale = i32::from(self.scales[group / 2][row][group % 2]);
         }
         for (column, quant) in block.quants.iter_mut().enumerate() {
-            let (half, k, word) = (column / 128, column % 128 / 32, column % 32 / 4);
-            let nibbles = self.low[half][k % 2][word][row][column % 4];
-            let low = if k < 2 { nibbles & 15 } else { nibbles >> 4 };
-            let high = (self.high[half][word][row][column % 4] >> (2 * k)) & 3;
-            *quant = i32::from(low | (high << 4)) - 32;
+            let (words, i) = (&self.quants[column / 16], column % 16 / 4);
+            let byte = |word: usize| i32::from(words[word][row][column % 4]);
+            *quant = match i {
+                3 => byte(0) >> 6 | (byte(1) >> 6) << 2 | (byte(2) >> 6) << 4,
+                _ => byte(i) & 63,
+            } - 32;
         }
         block
     }

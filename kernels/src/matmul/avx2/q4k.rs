@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{HALVES, broadcast, load_half, load_sums, load_words, scaled, scales, stored};
+use super::{HALVES, broadcast, load_half, load_sums, load_words, prefetch, scaled, scales, stored};
 use crate::activations::Q8K;
 use crate::matmul::tiles::Sums;
 use crate::matrix::tile::TileQ4K;
@@ -13,14 +13,20 @@ pub(in super::super) fn q4k<const N: usize>(tiles: &[TileQ4K], rows: [&[Q8K]; N]
     let mut sums = [[_mm256_setzero_ps(); 2]; N];
     for (index, tile) in tiles.iter().enumerate() {
         let blocks = rows.map(|row| &row[index]);
+        // Few rows leave registers for both halves of the tile, which then share the broadcasts.
+        let products = if N <= 2 {
+            products::<N, 2>(tile, HALVES, blocks)
+        } else {
+            let [first, second] = HALVES.map(|half| products::<N, 1>(tile, [half], blocks));
+            std::array::from_fn(|n| [first[n][0], second[n][0]])
+        };
         let sums_of_32 = blocks.map(|block| pairs_of_sums(&block.sums));
         for (half, first) in HALVES.into_iter().enumerate() {
-            let products = products(tile, first, blocks);
             let minimums = minimums(tile, first, sums_of_32);
             let (scale, minimum) = (scales(&tile.scale, first), scales(&tile.minimum, first));
             for n in 0..N {
                 let of_block = _mm256_set1_ps(blocks[n].scale);
-                let above = scaled(products[n], _mm256_mul_ps(scale, of_block));
+                let above = scaled(products[n][half], _mm256_mul_ps(scale, of_block));
                 let below = scaled(minimums[n], _mm256_mul_ps(minimum, of_block));
                 sums[n][half] = _mm256_sub_ps(_mm256_add_ps(sums[n][half], above), below);
             }
@@ -29,31 +35,46 @@ pub(in super::super) fn q4k<const N: usize>(tiles: &[TileQ4K], rows: [&[Q8K]; N]
     sums.map(|sums| stored(sums))
 }
 
-/// Of eight rows from `first` on: the sum of group scale * dot.
+/// Of eight rows from each of `halves` on: the sum of group scale * dot.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn products<const N: usize>(tile: &TileQ4K, first: usize, blocks: [&Q8K; N]) -> [__m256i; N] {
-    let mut products = [_mm256_setzero_si256(); N];
-    for group in 0..8 {
-        let words = &tile.quants[group / 2];
-        let mut weights = [_mm256_setzero_si256(); 8];
-        for (weight, words) in weights.iter_mut().zip(words) {
-            let packed = load_words(words, first);
-            let shifted = if group % 2 == 0 {
-                packed
-            } else {
-                _mm256_srli_epi16::<4>(packed)
-            };
-            *weight = _mm256_and_si256(shifted, _mm256_set1_epi8(15));
-        }
-        let scale = twice(&tile.scales[group], first);
-        for (product, block) in products.iter_mut().zip(blocks) {
-            let quants = &block.quants[32 * group..32 * group + 32];
-            let mut dot = _mm256_maddubs_epi16(weights[0], broadcast(quants, 0));
-            for word in 1..8 {
-                dot = _mm256_add_epi16(dot, _mm256_maddubs_epi16(weights[word], broadcast(quants, 4 * word)));
+fn products<const N: usize, const H: usize>(
+    tile: &TileQ4K,
+    halves: [usize; H],
+    blocks: [&Q8K; N],
+) -> [[__m256i; H]; N] {
+    let mask = _mm256_set1_epi8(15);
+    let mut products = [[_mm256_setzero_si256(); H]; N];
+    for (chunk, words) in tile.quants.iter().enumerate() {
+        let mut dots = [[[_mm256_setzero_si256(); H]; N]; 2];
+        for (word, words) in words.iter().enumerate() {
+            if halves[0] == 0 {
+                prefetch(words);
             }
-            *product = _mm256_add_epi32(*product, _mm256_madd_epi16(dot, scale));
+            let mut weights = [[_mm256_setzero_si256(); H]; 2];
+            for half in 0..H {
+                let packed = load_words(words, halves[half]);
+                weights[0][half] = _mm256_and_si256(packed, mask);
+                weights[1][half] = _mm256_and_si256(_mm256_srli_epi16::<4>(packed), mask);
+            }
+            for group in 0..2 {
+                for n in 0..N {
+                    let activations = broadcast(&blocks[n].quants, 64 * chunk + 32 * group + 4 * word);
+                    for half in 0..H {
+                        let product = _mm256_maddubs_epi16(weights[group][half], activations);
+                        dots[group][n][half] = _mm256_add_epi16(dots[group][n][half], product);
+                    }
+                }
+            }
+        }
+        for group in 0..2 {
+            for half in 0..H {
+                let scale = twice(&tile.scales[2 * chunk + group], halves[half]);
+                for n in 0..N {
+                    let product = _mm256_madd_epi16(dots[group][n][half], scale);
+                    products[n][half] = _mm256_add_epi32(products[n][half], product);
+                }
+            }
         }
     }
     products
@@ -65,6 +86,7 @@ fn products<const N: usize>(tile: &TileQ4K, first: usize, blocks: [&Q8K; N]) -> 
 fn minimums<const N: usize>(tile: &TileQ4K, first: usize, sums: [[i32; 4]; N]) -> [__m256i; N] {
     let mut products = [_mm256_setzero_si256(); N];
     for (pair, minimums) in tile.minimums.iter().enumerate() {
+        prefetch(minimums);
         let minimums = _mm256_cvtepu8_epi16(load_half(&minimums.as_flattened()[2 * first..]));
         for (product, sums) in products.iter_mut().zip(&sums) {
             *product = _mm256_add_epi32(*product, _mm256_madd_epi16(minimums, _mm256_set1_epi32(sums[pair])));

@@ -2,10 +2,10 @@
 
 use std::arch::x86_64::*;
 
-use super::{HALVES, broadcast, load_words, scaled, scales, stored};
+use super::{HALVES, broadcast, load_words, prefetch, scaled, scales, stored};
 use crate::activations::Q8K;
 use crate::matmul::tiles::Sums;
-use crate::matrix::tile::TileQ6K;
+use crate::matrix::tile::{TileQ6K, Words};
 
 /// As [`super::super::scalar::q6k`].
 #[target_feature(enable = "avx2,f16c")]
@@ -13,12 +13,18 @@ pub(in super::super) fn q6k<const N: usize>(tiles: &[TileQ6K], rows: [&[Q8K]; N]
     let mut sums = [[_mm256_setzero_ps(); 2]; N];
     for (index, tile) in tiles.iter().enumerate() {
         let blocks = rows.map(|row| &row[index]);
+        // Few rows leave registers for both halves of the tile, which then share the broadcasts.
+        let products = if N == 1 {
+            products::<N, 2>(tile, HALVES, blocks)
+        } else {
+            let [first, second] = HALVES.map(|half| products::<N, 1>(tile, [half], blocks));
+            std::array::from_fn(|n| [first[n][0], second[n][0]])
+        };
         for (half, first) in HALVES.into_iter().enumerate() {
-            let products = products(tile, first, blocks);
             let excess = excess(tile, first, blocks);
             let scale = scales(&tile.scale, first);
             for n in 0..N {
-                let product = _mm256_sub_epi32(products[n], _mm256_slli_epi32::<5>(excess[n]));
+                let product = _mm256_sub_epi32(products[n][half], _mm256_slli_epi32::<5>(excess[n]));
                 let scale = _mm256_mul_ps(scale, _mm256_set1_ps(blocks[n].scale));
                 sums[n][half] = _mm256_add_ps(sums[n][half], scaled(product, scale));
             }
@@ -27,21 +33,36 @@ pub(in super::super) fn q6k<const N: usize>(tiles: &[TileQ6K], rows: [&[Q8K]; N]
     sums.map(|sums| stored(sums))
 }
 
-/// Of eight rows from `first` on: the sum of group scale * dot with the quants, which are 32 too high.
+/// Of eight rows from each of `halves` on: the sum of group scale * dot with the quants, which are 32 too high.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn products<const N: usize>(tile: &TileQ6K, first: usize, blocks: [&Q8K; N]) -> [__m256i; N] {
-    let mut products = [_mm256_setzero_si256(); N];
-    for pair in 0..8 {
-        let weights = weights(tile, first, pair);
-        for (group, weights) in weights.as_chunks::<4>().0.iter().enumerate() {
-            let scale = twice(&tile.scales[pair], first, group);
-            for (product, block) in products.iter_mut().zip(blocks) {
-                let quants = &block.quants[32 * pair + 16 * group..32 * pair + 16 * group + 16];
-                let dot = |word: usize| _mm256_maddubs_epi16(weights[word], broadcast(quants, 4 * word));
-                let dots = [_mm256_add_epi16(dot(0), dot(1)), _mm256_add_epi16(dot(2), dot(3))];
-                for dot in dots {
-                    *product = _mm256_add_epi32(*product, _mm256_madd_epi16(dot, scale));
+fn products<const N: usize, const H: usize>(
+    tile: &TileQ6K,
+    halves: [usize; H],
+    blocks: [&Q8K; N],
+) -> [[__m256i; H]; N] {
+    let mut products = [[_mm256_setzero_si256(); H]; N];
+    for (group, words) in tile.quants.iter().enumerate() {
+        if halves[0] == 0 {
+            prefetch(words);
+        }
+        let mut weights = [[_mm256_setzero_si256(); 4]; H];
+        let mut scales = [_mm256_setzero_si256(); H];
+        for half in 0..H {
+            weights[half] = unpacked(words, halves[half]);
+            scales[half] = twice(&tile.scales[group / 2], halves[half], group % 2);
+        }
+        for n in 0..N {
+            let quants = &blocks[n].quants[16 * group..16 * group + 16];
+            for pair in 0..2 {
+                let activations = [broadcast(quants, 8 * pair), broadcast(quants, 8 * pair + 4)];
+                for half in 0..H {
+                    let dots = [
+                        _mm256_maddubs_epi16(weights[half][2 * pair], activations[0]),
+                        _mm256_maddubs_epi16(weights[half][2 * pair + 1], activations[1]),
+                    ];
+                    let dot = _mm256_madd_epi16(_mm256_add_epi16(dots[0], dots[1]), scales[half]);
+                    products[n][half] = _mm256_add_epi32(products[n][half], dot);
                 }
             }
         }
@@ -49,26 +70,26 @@ fn products<const N: usize>(tile: &TileQ6K, first: usize, blocks: [&Q8K; N]) -> 
     products
 }
 
-/// The quants, 0 to 63, of 32 columns from 32 * `pair` on.
+/// The quants, 0 to 63, of sixteen columns of eight rows from `first` on.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn weights(tile: &TileQ6K, first: usize, pair: usize) -> [__m256i; 8] {
-    let (half, k) = (pair / 4, pair % 4);
-    let mut weights = [_mm256_setzero_si256(); 8];
-    for (word, weight) in weights.iter_mut().enumerate() {
-        let low = load_words(&tile.low[half][k % 2][word], first);
-        let high = load_words(&tile.high[half][word], first);
-        let low = if k < 2 { low } else { _mm256_srli_epi16::<4>(low) };
-        let high = match k {
-            0 => _mm256_slli_epi16::<4>(high),
-            1 => _mm256_slli_epi16::<2>(high),
-            2 => high,
-            _ => _mm256_srli_epi16::<2>(high),
-        };
-        let low = _mm256_and_si256(low, _mm256_set1_epi8(15));
-        *weight = _mm256_or_si256(low, _mm256_and_si256(high, _mm256_set1_epi8(0x30)));
-    }
-    weights
+fn unpacked(words: &[Words; 3], first: usize) -> [__m256i; 4] {
+    let (mask, top) = (_mm256_set1_epi8(63), _mm256_set1_epi8(0xc0_u8 as i8));
+    let packed = [
+        load_words(&words[0], first),
+        load_words(&words[1], first),
+        load_words(&words[2], first),
+    ];
+    // Bits 0 and 1 come from the first word's top, 2 and 3 from the second's, 4 and 5 from the third's.
+    let lowest = _mm256_srli_epi16::<6>(_mm256_and_si256(packed[0], top));
+    let middle = _mm256_srli_epi16::<4>(_mm256_and_si256(packed[1], top));
+    let highest = _mm256_srli_epi16::<2>(_mm256_and_si256(packed[2], top));
+    [
+        _mm256_and_si256(packed[0], mask),
+        _mm256_and_si256(packed[1], mask),
+        _mm256_and_si256(packed[2], mask),
+        _mm256_or_si256(_mm256_or_si256(lowest, middle), highest),
+    ]
 }
 
 /// Of eight rows from `first` on: the sum of group scale * activation sum.
@@ -77,6 +98,7 @@ fn weights(tile: &TileQ6K, first: usize, pair: usize) -> [__m256i; 8] {
 fn excess<const N: usize>(tile: &TileQ6K, first: usize, blocks: [&Q8K; N]) -> [__m256i; N] {
     let mut products = [_mm256_setzero_si256(); N];
     for (pair, scales) in tile.scales.iter().enumerate() {
+        prefetch(scales);
         let scales = _mm256_cvtepi8_epi16(load_scales(scales, first));
         for (product, block) in products.iter_mut().zip(blocks) {
             let sums = broadcast_sums(&block.sums, pair);
