@@ -28,7 +28,7 @@ pub mod swiglu;
 pub use activations::Activations;
 pub use error::KernelError;
 pub use format::Format;
-pub use kv_write::{BLOCK_TOKENS, KvLayer, KvShape};
+pub use kv_write::{BLOCK_TOKENS, KvFormat, KvLayer, KvShape};
 pub use matrix::PackedMatrix;
 
 #[cfg(target_endian = "big")]

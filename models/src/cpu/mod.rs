@@ -6,7 +6,7 @@ mod decoder;
 use std::sync::Arc;
 
 use engine::{LanguageModel, ModelError, ModelShape, Segment};
-use kernels::{BLOCK_TOKENS, KvLayer, KvShape};
+use kernels::{BLOCK_TOKENS, KvFormat, KvLayer, KvShape};
 
 use crate::Weights;
 use crate::error::ModelsError;
@@ -26,15 +26,21 @@ pub struct CpuModel {
 }
 
 impl CpuModel {
-    /// A model over `weights` for sequences of up to `context_tokens`, with a pool of `kv_blocks` blocks of 16 tokens.
+    /// A model over `weights` for sequences of up to `context_tokens`, with a pool of `kv_blocks` blocks of 16 tokens, whose
+    /// keys and values are stored as `kv_format`.
     ///
     /// It runs on as many threads as the process may use cores. The pool's memory is touched when written.
     ///
     /// # Errors
     /// More context than the model was made for, no blocks or too many, no memory for the pool, no threads.
-    pub fn new(weights: Arc<Weights>, context_tokens: usize, kv_blocks: usize) -> Result<CpuModel, ModelsError> {
+    pub fn new(
+        weights: Arc<Weights>,
+        context_tokens: usize,
+        kv_blocks: usize,
+        kv_format: KvFormat,
+    ) -> Result<CpuModel, ModelsError> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        CpuModel::with_threads(weights, context_tokens, kv_blocks, threads)
+        CpuModel::with_threads(weights, context_tokens, kv_blocks, kv_format, threads)
     }
 
     /// As [`CpuModel::new`], with a number of threads, at least one. It changes no bit of any result.
@@ -45,6 +51,7 @@ impl CpuModel {
         weights: Arc<Weights>,
         context_tokens: usize,
         kv_blocks: usize,
+        kv_format: KvFormat,
         threads: usize,
     ) -> Result<CpuModel, ModelsError> {
         let config = weights.config();
@@ -65,7 +72,7 @@ impl CpuModel {
             head_dim: config.head_dim,
         };
         let layers = (0..config.layers)
-            .map(|_| KvLayer::zeroed(kv_shape, kv_blocks))
+            .map(|_| KvLayer::zeroed(kv_shape, kv_format, kv_blocks))
             .collect::<Result<_, _>>();
         let layers = layers.map_err(|source| ModelsError::Kernel {
             what: "the KV pool".to_owned(),
