@@ -82,6 +82,24 @@ fn a_follow_up_is_understood_from_the_turn_before() {
 }
 
 #[test]
+fn a_cache_of_eight_bits_still_adds() {
+    let server = Server::with_environment(&[], &[("TANDEM_KV", "q8_0")]);
+    let said = server.said();
+    assert!(
+        said.contains("q8_0"),
+        "the start-up lines do not say how the cache is stored:\n{said}"
+    );
+    for (index, (a, b)) in [(12, 30), (7, 8), (45, 54), (99, 1), (13, 29), (55, 45)]
+        .into_iter()
+        .enumerate()
+    {
+        let request = with(chat(&wording(index, a, b)), json!({"temperature": 0}));
+        let answer = answer(&server.post(CHAT, &request).ok());
+        assert!(ends_in_number(&answer.text, a + b), "{a} + {b} is not {answer:?}");
+    }
+}
+
+#[test]
 fn hello_is_greeted() {
     let server = Server::start();
     let english = answer(&server.post(CHAT, &chat("hello")).ok());

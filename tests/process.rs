@@ -131,6 +131,7 @@ fn settings_that_make_no_sense_end_the_program_with_2() {
         (&["--weights", "a,b"], &["weights"]),
         (&["--devices", ""], &["devices"]),
         (&["--devices", "abacus"], &["abacus", "cpu"]),
+        (&["--kv", "q4_0"], &["kv", "q4_0", "f16 or q8_0"]),
         (&["--slots", "0"], &["slots"]),
         (&["--slots", "-1"], &["slots"]),
         (&["--context", "0"], &["context"]),

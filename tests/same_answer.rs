@@ -46,8 +46,7 @@ fn at_once(server: &Server, requests: &[Value]) -> Vec<Answer> {
     })
 }
 
-fn check_company_changes_nothing(options: &Value) {
-    let server = Server::start();
+fn check_company_changes_nothing(server: &Server, options: &Value) {
     let requests = sixteen(options);
     let alone: Vec<Answer> = requests
         .iter()
@@ -58,7 +57,7 @@ fn check_company_changes_nothing(options: &Value) {
         .map(|request| with(request, json!({"stream": true})))
         .collect();
     for round in 0..2 {
-        let together = at_once(&server, &streams);
+        let together = at_once(server, &streams);
         for (index, (alone, together)) in alone.iter().zip(&together).enumerate() {
             assert_eq!(alone, together, "request {index}, round {round}");
         }
@@ -67,12 +66,18 @@ fn check_company_changes_nothing(options: &Value) {
 
 #[test]
 fn sixteen_greedy_requests_at_once_answer_as_each_does_alone() {
-    check_company_changes_nothing(&json!({"temperature": 0}));
+    check_company_changes_nothing(&Server::start(), &json!({"temperature": 0}));
 }
 
 #[test]
 fn sixteen_seeded_requests_at_once_answer_as_each_does_alone() {
-    check_company_changes_nothing(&json!({"temperature": 0.6, "seed": 20_261_123}));
+    check_company_changes_nothing(&Server::start(), &json!({"temperature": 0.6, "seed": 20_261_123}));
+}
+
+#[test]
+fn a_cache_of_eight_bits_is_the_same_in_company_too() {
+    let server = Server::with(&["--kv", "q8_0"]);
+    check_company_changes_nothing(&server, &json!({"temperature": 0.6, "seed": 20_261_123}));
 }
 
 #[test]

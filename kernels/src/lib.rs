@@ -29,7 +29,7 @@ mod threads;
 pub use activations::Activations;
 pub use error::KernelError;
 pub use format::Format;
-pub use kv_write::{BLOCK_TOKENS, KvLayer, KvShape};
+pub use kv_write::{BLOCK_TOKENS, KvFormat, KvLayer, KvShape};
 pub use matrix::{PackedMatrix, Part};
 pub use simd::Simd;
 pub use threads::Threads;

@@ -26,7 +26,7 @@ macro_rules! plain {
     )*};
 }
 plain!(
-    u16, u64, f32, f16, bf16, BlockQ4_0, BlockQ5_0, BlockQ8_0, BlockQ2K, BlockQ3K, BlockQ4K, BlockQ5K, BlockQ6K,
+    i8, u16, u64, f32, f16, bf16, BlockQ4_0, BlockQ5_0, BlockQ8_0, BlockQ2K, BlockQ3K, BlockQ4K, BlockQ5K, BlockQ6K,
     BlockQ8K, Q8_0, Q8K, TileQ4K, TileQ6K, TileQ8_0, Line
 );
 /// No padding: the fields' sizes sum to the whole.

@@ -1,7 +1,9 @@
 //! Compares a model file of real size with the f32 oracle, and measures its speed.
 //!
-//!     cargo run --release -p models --example oracle -- FILE.gguf [TOKENS]
-//!     cargo run --release -p models --example oracle -- FILE.gguf --speed
+//!     cargo run --release -p models --example oracle -- FILE.gguf [TOKENS] [f16|q8_0]
+//!     cargo run --release -p models --example oracle -- FILE.gguf --speed [f16|q8_0]
+//!
+//! The last word is how keys and values are stored, f16 if it is not given.
 //!
 //! The oracle is `candle-transformers`' model over the dequantised weights in f32, which takes four bytes of memory per
 //! weight (7 GB for a 1.5b). A fixed prompt is run, then TOKENS greedy ones (32): both models are fed the oracle's
@@ -10,7 +12,7 @@
 //!
 //! Tolerance: a mean KL of at most 1e-3 and a mean difference over the top 20 of at most 0.05; a different likeliest token
 //! only where the oracle's margin between the two is below 0.1. What differs is the rounding of activations to 8 bits
-//! (0.4 % of the largest of a block) and of keys and values to f16.
+//! (0.4 % of the largest of a block) and of keys and values to f16, or to 8 bits as well.
 
 #![allow(
     missing_docs,
@@ -28,15 +30,20 @@ use std::time::Instant;
 
 use engine::{BLOCK_TOKENS, LanguageModel, Segment};
 use library::Gguf;
-use models::{CpuModel, Weights};
+use models::{CpuModel, KvFormat, Weights};
 
 const PROMPT_TOKENS: usize = 24;
 const TOP: usize = 20;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let named = arguments.last().and_then(|name| KvFormat::from_name(name));
+    if named.is_some() {
+        arguments.pop();
+    }
+    let kv_format = named.unwrap_or(KvFormat::F16);
     let Some(path) = arguments.first() else {
-        println!("usage: oracle FILE.gguf [TOKENS | --speed]");
+        println!("usage: oracle FILE.gguf [TOKENS | --speed] [f16 | q8_0]");
         return;
     };
     let gguf = Gguf::open(Path::new(path)).unwrap();
@@ -47,7 +54,7 @@ fn main() {
         weights.bytes() as f64 / 1e9,
         start.elapsed().as_secs_f64()
     );
-    let mut model = CpuModel::new(weights, 2048, 1024).unwrap();
+    let mut model = CpuModel::new(weights, 2048, 1024, kv_format).unwrap();
     match arguments.get(1).map(String::as_str) {
         Some("--speed") => speed(&mut model),
         tokens => compare(&gguf, &mut model, tokens.map_or(32, |tokens| tokens.parse().unwrap())),

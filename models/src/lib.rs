@@ -16,4 +16,5 @@ mod weights;
 pub use config::{Architecture, Config, Rope};
 pub use cpu::CpuModel;
 pub use error::ModelsError;
+pub use kernels::KvFormat;
 pub use weights::Weights;

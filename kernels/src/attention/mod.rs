@@ -1,25 +1,32 @@
 //! Causal attention of new tokens over a paged cache: decode and chunked prefill alike.
 //!
-//! Each row goes through its sequence's blocks from the first to its own position, 16 keys at a time, with the running
-//! maximum and sum of an online softmax: the order is fixed by the positions alone, so that neither the chunk a row came
-//! in nor the rows beside it change a bit of it.
+//! Each row goes through its sequence's keys from the first to its own position, in ranges and stretches of fixed length,
+//! with the running maximum and sum of an online softmax: the order is fixed by the positions alone, so that neither the
+//! chunk a row came in, nor the rows beside it, nor the number of threads change a bit of it.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
-pub mod scalar;
+mod lanes;
+mod scalar;
+mod tile;
+
+use std::ops::Range;
 
 use crate::error::{KernelError, expect_below, expect_length};
-use crate::parallel;
+use crate::kv_write::LANES;
+use crate::parallel::{SPREAD_FROM, for_each_chunk};
 #[cfg(target_arch = "x86_64")]
 use crate::simd;
 use crate::{BLOCK_TOKENS, KvLayer};
+use scalar::Scratch;
+use tile::{Part, Tile};
 
 /// The most elements of a head.
 pub const HEAD_DIM_MAX: usize = 256;
 /// The most query heads that share a key head.
 pub const GROUP_MAX: usize = 64;
 /// A head's length is a multiple of this.
-pub const HEAD_DIM_STEP: usize = scalar::CHUNK;
+pub const HEAD_DIM_STEP: usize = LANES;
 
 /// One row of a batch: where its sequence's keys and values are, and how many of them it sees.
 #[derive(Debug, Clone, Copy)]
@@ -37,12 +44,12 @@ pub struct Row<'a> {
 /// * `rows`  `[rows]`
 /// * `output`  `[rows, heads, head_dim]`
 ///
-/// Softmax of `query . key / sqrt(head_dim)`; keys and values are f16, everything else f32.
+/// Softmax of `query . key / sqrt(head_dim)`; keys and values as the cache's format holds them, everything else f32.
 ///
 /// # Errors
 /// `Size` if the heads do not divide or are too large; `Range` if a position is past its table or the pool; `Length`.
 ///
-/// Source: Milakov and Gimelshein 2018, algorithm 3. Twin: [`scalar::attend`], equal bit for bit.
+/// Source: Milakov and Gimelshein 2018, algorithm 3, and section 3.1 for the merging of ranges.
 pub fn attention(
     queries: &[f32],
     heads: usize,
@@ -51,14 +58,96 @@ pub fn attention(
     output: &mut [f32],
 ) -> Result<(), KernelError> {
     let group = check(queries, heads, layer, rows, output)?;
-    let (kv_heads, item) = (layer.shape().kv_heads, group * layer.shape().head_dim);
-    let attend = |index: usize, output: &mut [f32]| {
-        let queries = &queries[index * item..(index + 1) * item];
-        attend(queries, layer, index % kv_heads, rows[index / kv_heads], output);
-    };
-    let keys: usize = rows.iter().map(|row| row.position + 1).sum();
-    parallel::for_each_row(output, item, 2 * keys * heads * layer.shape().head_dim, attend);
+    let tiles = Tile::cut(queries, group, layer, rows, output);
+    if tiles.len() < JOBS_ENOUGH {
+        by_range(tiles, Twin::best());
+    } else {
+        by_tile(tiles, Twin::best());
+    }
     Ok(())
+}
+
+/// So many tiles give every core of a usual machine one; below, their ranges are dealt out singly.
+const JOBS_ENOUGH: usize = 16;
+
+/// One job for each tile.
+fn by_tile(mut tiles: Vec<Tile<'_>>, twin: Twin) {
+    let work = tiles.iter().map(Tile::work).sum();
+    spread(&mut tiles, work, |tile| {
+        let (mut whole, mut part) = (Part::empty(tile), Part::empty(tile));
+        let mut scratch = Scratch::new(tile);
+        for range in tile.ranges() {
+            part.clear();
+            twin.attend(tile, range, &mut scratch, &mut part);
+            whole.merge(&part);
+        }
+        tile.finish(&whole);
+    });
+}
+
+/// One job for each range of each tile: the same operations.
+fn by_range(mut tiles: Vec<Tile<'_>>, twin: Twin) {
+    let work = tiles.iter().map(Tile::work).sum();
+    let ranges = |(index, tile)| Tile::ranges(tile).map(move |range| (index, range, Part::empty(tile)));
+    let mut jobs: Vec<(usize, Range<usize>, Part)> = tiles.iter().enumerate().flat_map(ranges).collect();
+    spread(&mut jobs, work, |(index, range, part)| {
+        let tile = &tiles[*index];
+        twin.attend(tile, range.clone(), &mut Scratch::new(tile), part);
+    });
+    for jobs in jobs.chunk_by(|(index, ..), (next, ..)| index == next) {
+        let tile = &mut tiles[jobs[0].0];
+        let mut whole = Part::empty(tile);
+        jobs.iter().for_each(|(_, _, part)| whole.merge(part));
+        tile.finish(&whole);
+    }
+}
+
+/// Runs the jobs, on several threads if `work` (in multiply-adds) is worth it.
+fn spread<T: Send>(jobs: &mut [T], work: usize, run: impl Fn(&mut T) + Sync) {
+    if work < SPREAD_FROM || jobs.len() == 1 {
+        jobs.iter_mut().for_each(run);
+    } else {
+        for_each_chunk(jobs, 1, |_, job| job.iter_mut().for_each(&run));
+    }
+}
+
+/// The ways that the same operations are compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Twin {
+    Scalar,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+impl Twin {
+    /// Those that this machine runs, the fastest last.
+    #[cfg(test)]
+    fn here() -> Vec<Twin> {
+        let mut twins = vec![Twin::Scalar];
+        if Twin::best() != Twin::Scalar {
+            twins.push(Twin::best());
+        }
+        twins
+    }
+
+    fn best() -> Twin {
+        #[cfg(target_arch = "x86_64")]
+        if simd::has_avx2() {
+            return Twin::Avx2;
+        }
+        Twin::Scalar
+    }
+
+    fn attend(self, tile: &Tile<'_>, tokens: Range<usize>, scratch: &mut Scratch, part: &mut Part) {
+        match self {
+            Twin::Scalar => scalar::attend::<lanes::Portable>(tile, tokens, scratch, part),
+            #[cfg(target_arch = "x86_64")]
+            Twin::Avx2 => {
+                // SAFETY: `best`, which alone names this twin, has found AVX2 and F16C.
+                unsafe { avx2::attend(tile, tokens, scratch, part) }
+            }
+        }
+    }
 }
 
 /// Checks everything and returns the query heads per key head.
@@ -87,8 +176,8 @@ fn check(
             allowed,
         });
     }
-    if shape.head_dim == 0 || shape.head_dim > HEAD_DIM_MAX || !shape.head_dim.is_multiple_of(scalar::CHUNK) {
-        let allowed = format!("a multiple of {} up to {HEAD_DIM_MAX}", scalar::CHUNK);
+    if shape.head_dim == 0 || shape.head_dim > HEAD_DIM_MAX || !shape.head_dim.is_multiple_of(LANES) {
+        let allowed = format!("a multiple of {} up to {HEAD_DIM_MAX}", LANES);
         return Err(KernelError::Size {
             what: "the head's length",
             found: shape.head_dim,
@@ -105,16 +194,6 @@ fn check(
         }
     }
     Ok(group)
-}
-
-/// One row's query heads of one key head.
-fn attend(queries: &[f32], layer: &KvLayer, kv_head: usize, row: Row<'_>, output: &mut [f32]) {
-    #[cfg(target_arch = "x86_64")]
-    if simd::has_avx2() {
-        // SAFETY: AVX2 was just found.
-        return unsafe { avx2::attend(queries, layer, kv_head, row, output) };
-    }
-    scalar::attend(queries, layer, kv_head, row, output);
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod rope;
 
+use kernels::KvFormat;
 use library::Gguf;
 
 use crate::error::ModelsError;
@@ -107,9 +108,9 @@ impl Config {
         })
     }
 
-    /// Bytes that one token leaves in the cache: keys and values, f16, all layers.
-    pub fn kv_bytes_per_token(&self) -> u64 {
-        (self.layers * self.kv_heads * self.head_dim * 2 * 2) as u64
+    /// Bytes that one token leaves in the cache: keys and values, all layers.
+    pub fn kv_bytes_per_token(&self, format: KvFormat) -> u64 {
+        (self.layers * self.kv_heads * 2 * format.head_bytes(self.head_dim)) as u64
     }
 }
 

@@ -6,7 +6,7 @@ mod decoder;
 use std::sync::Arc;
 
 use engine::{LanguageModel, ModelError, ModelShape, Segment};
-use kernels::{BLOCK_TOKENS, KernelError, KvLayer, KvShape, Threads};
+use kernels::{BLOCK_TOKENS, KernelError, KvFormat, KvLayer, KvShape, Threads};
 
 use crate::Weights;
 use crate::error::ModelsError;
@@ -27,15 +27,21 @@ pub struct CpuModel {
 }
 
 impl CpuModel {
-    /// A model over `weights` for sequences of up to `context_tokens`, with a pool of `kv_blocks` blocks of 16 tokens.
+    /// A model over `weights` for sequences of up to `context_tokens`, with a pool of `kv_blocks` blocks of 16 tokens, whose
+    /// keys and values are stored as `kv_format`.
     ///
     /// It runs on the process's team, of as many threads as the process may use cores. The pool's memory is touched
     /// when written.
     ///
     /// # Errors
     /// More context than the model was made for, no blocks or too many, no memory for the pool, no threads.
-    pub fn new(weights: Arc<Weights>, context_tokens: usize, kv_blocks: usize) -> Result<CpuModel, ModelsError> {
-        CpuModel::on(Threads::of_machine(), weights, context_tokens, kv_blocks)
+    pub fn new(
+        weights: Arc<Weights>,
+        context_tokens: usize,
+        kv_blocks: usize,
+        kv_format: KvFormat,
+    ) -> Result<CpuModel, ModelsError> {
+        CpuModel::on(Threads::of_machine(), weights, context_tokens, kv_blocks, kv_format)
     }
 
     /// As [`CpuModel::new`], with a team of its own of `threads` threads, at least one. It changes no bit of any
@@ -47,9 +53,10 @@ impl CpuModel {
         weights: Arc<Weights>,
         context_tokens: usize,
         kv_blocks: usize,
+        kv_format: KvFormat,
         threads: usize,
     ) -> Result<CpuModel, ModelsError> {
-        CpuModel::on(Threads::new(threads), weights, context_tokens, kv_blocks)
+        CpuModel::on(Threads::new(threads), weights, context_tokens, kv_blocks, kv_format)
     }
 
     fn on(
@@ -57,6 +64,7 @@ impl CpuModel {
         weights: Arc<Weights>,
         context_tokens: usize,
         kv_blocks: usize,
+        kv_format: KvFormat,
     ) -> Result<CpuModel, ModelsError> {
         let config = weights.config();
         if !(1..=config.context_tokens).contains(&context_tokens) {
@@ -76,7 +84,7 @@ impl CpuModel {
             head_dim: config.head_dim,
         };
         let layers = (0..config.layers)
-            .map(|_| KvLayer::zeroed(kv_shape, kv_blocks))
+            .map(|_| KvLayer::zeroed(kv_shape, kv_format, kv_blocks))
             .collect::<Result<_, _>>();
         let layers = layers.map_err(|source| ModelsError::Kernel {
             what: "the KV pool".to_owned(),

@@ -2,7 +2,9 @@
 
 use library::TensorType;
 
-use crate::make::{Noise, Recipe, Sequence, cpu_model};
+use models::KvFormat;
+
+use crate::make::{Noise, Recipe, Sequence, cpu_model_with};
 use crate::truth::Truth;
 
 /// The K formats as a Q4_K_M file mixes them.
@@ -34,9 +36,9 @@ struct Gap {
     spread: f32,
 }
 
-fn gap(recipe: &Recipe, tokens: usize) -> Gap {
+fn gap(recipe: &Recipe, kv_format: KvFormat, tokens: usize) -> Gap {
     let gguf = recipe.gguf();
-    let (mut model, mut truth) = (cpu_model(&gguf), Truth::new(&gguf, tokens));
+    let (mut model, mut truth) = (cpu_model_with(&gguf, kv_format), Truth::new(&gguf, tokens));
     let tokens = Noise(recipe.seed + 1).tokens(tokens, recipe.vocabulary);
     let mut sequence = Sequence::new(3, tokens.len());
     let (mut differences, mut squares, mut count) = (0.0f32, 0.0f32, 0);
@@ -58,7 +60,11 @@ fn gap(recipe: &Recipe, tokens: usize) -> Gap {
 }
 
 fn check(recipe: &Recipe, tokens: usize, tolerance: f32) {
-    let gap = gap(recipe, tokens);
+    check_with(recipe, KvFormat::F16, tokens, tolerance);
+}
+
+fn check_with(recipe: &Recipe, kv_format: KvFormat, tokens: usize, tolerance: f32) {
+    let gap = gap(recipe, kv_format, tokens);
     let (name, share) = (recipe.architecture, gap.difference / gap.spread);
     println!("{name}: off by {share} of logits that spread by {}", gap.spread);
     assert!(
@@ -83,6 +89,17 @@ const QUANTISED: f32 = 0.05;
 fn f32_weights_give_the_oracles_logits() {
     for architecture in ["qwen2", "llama", "qwen3"] {
         check(&Recipe::new(architecture, |_| TensorType::F32), 40, PLAIN);
+    }
+}
+
+/// A cache of 8 bits rounds keys and values to steps of 1/127 of the largest of 32: 0.7 % of noise in each, three layers.
+const EIGHT_BITS: f32 = 0.02;
+
+#[test]
+fn a_cache_of_eight_bits_gives_nearly_the_oracles_logits() {
+    for architecture in ["qwen2", "llama", "qwen3"] {
+        let recipe = Recipe::new(architecture, |_| TensorType::F32);
+        check_with(&recipe, KvFormat::Q8_0, 40, EIGHT_BITS);
     }
 }
 
@@ -163,7 +180,7 @@ fn positions_past_a_thousand_give_the_oracles_logits() {
             ..Recipe::new(architecture, |_| TensorType::F32)
         };
         let gguf = recipe.gguf();
-        let (mut model, mut truth) = (cpu_model(&gguf), Truth::new(&gguf, 1100));
+        let (mut model, mut truth) = (cpu_model_with(&gguf, KvFormat::F16), Truth::new(&gguf, 1100));
         let tokens = Noise(9).tokens(1060, recipe.vocabulary);
         let mut sequence = Sequence::new(0, tokens.len());
         let (history, last) = tokens.split_at(1050);

@@ -2,9 +2,9 @@
 
 use engine::{LanguageModel, Segment};
 use library::TensorType;
-use models::{CpuModel, Weights};
+use models::{CpuModel, KvFormat, Weights};
 
-use crate::make::{CONTEXT_TOKENS, Noise, Recipe, Sequence, cpu_model};
+use crate::make::{CONTEXT_TOKENS, Noise, Recipe, Sequence, cpu_model, cpu_model_with};
 
 fn mixed(name: &str) -> TensorType {
     match name {
@@ -45,6 +45,25 @@ fn whole_is_chunked_is_token_by_token() {
                 logits == whole,
                 "{architecture}: chunks of {chunk} differ from the whole"
             );
+        }
+    }
+}
+
+/// Long enough for keys to be taken in two ranges.
+#[test]
+fn whole_is_chunked_in_every_format_of_the_cache() {
+    let gguf = recipe().gguf();
+    let tokens = tokens(270, 6);
+    for format in KvFormat::ALL {
+        let mut model = cpu_model_with(&gguf, format);
+        let whole = alone(&mut model, &tokens);
+        for chunk in [33, 128, 255, 269] {
+            let mut sequence = Sequence::new(0, tokens.len());
+            let mut logits = Vec::new();
+            for chunk in tokens.chunks(chunk) {
+                logits = sequence.run(&mut model, chunk);
+            }
+            assert!(logits == whole, "{format:?}: chunks of {chunk} differ from the whole");
         }
     }
 }
@@ -129,7 +148,7 @@ fn neither_threads_nor_a_second_engine_change_a_bit() {
     let weights = Weights::load(&gguf, &|_| ()).unwrap();
     let tokens = tokens(70, 11);
     let engine = |threads| {
-        let mut model = CpuModel::with_threads(weights.clone(), CONTEXT_TOKENS, 160, threads).unwrap();
+        let mut model = CpuModel::with_threads(weights.clone(), CONTEXT_TOKENS, 160, KvFormat::F16, threads).unwrap();
         alone(&mut model, &tokens)
     };
     let one = engine(1);

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use library::{Gguf, TensorType};
-use models::{Config, CpuModel, Rope, Weights};
+use models::{Config, CpuModel, KvFormat, Rope, Weights};
 
 use crate::make::{CONTEXT_TOKENS, Recipe};
 
@@ -34,7 +34,7 @@ fn a_file_cut_short_while_it_is_open_is_an_error() {
 fn an_engine_has_room_for_some_context_and_no_more_than_the_models() {
     let weights = Weights::load(&Recipe::new("qwen2", |_| TensorType::Q8_0).gguf(), &|_| ()).unwrap();
     let error = |context, blocks| {
-        CpuModel::new(weights.clone(), context, blocks)
+        CpuModel::new(weights.clone(), context, blocks, KvFormat::F16)
             .err()
             .map(|error| error.to_string())
     };
@@ -46,9 +46,10 @@ fn an_engine_has_room_for_some_context_and_no_more_than_the_models() {
 }
 
 #[test]
-fn a_token_costs_two_bytes_per_key_and_value() {
+fn a_token_costs_two_bytes_per_key_and_value_or_one_and_a_sixteenth() {
     let config = Config::from_gguf(&Recipe::new("qwen3", |_| TensorType::F16).gguf()).unwrap();
-    assert_eq!(config.kv_bytes_per_token(), 3 * 2 * 128 * 2 * 2);
+    assert_eq!(config.kv_bytes_per_token(KvFormat::F16), 3 * 2 * 128 * 2 * 2);
+    assert_eq!(config.kv_bytes_per_token(KvFormat::Q8_0), 3 * 2 * (128 + 128 / 16) * 2);
 }
 
 /// The rotary frequencies of a small qwen3 file with this scaling.

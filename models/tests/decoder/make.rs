@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use engine::{BLOCK_TOKENS, LanguageModel, Segment};
 use library::testing::GgufFile;
 use library::{Gguf, TensorType};
-use models::{CpuModel, Weights};
+use models::{CpuModel, KvFormat, Weights};
 
 use crate::truth::{LLAMA3_SCALING, dtype};
 
@@ -195,7 +195,12 @@ impl Noise {
 
 /// A model over the file's weights with room for some sequences.
 pub fn cpu_model(gguf: &Gguf) -> CpuModel {
-    CpuModel::new(Weights::load(gguf, &|_| ()).unwrap(), CONTEXT_TOKENS, 160).unwrap()
+    cpu_model_with(gguf, KvFormat::F16)
+}
+
+/// The same with keys and values stored as `kv_format`.
+pub fn cpu_model_with(gguf: &Gguf, kv_format: KvFormat) -> CpuModel {
+    CpuModel::new(Weights::load(gguf, &|_| ()).unwrap(), CONTEXT_TOKENS, 160, kv_format).unwrap()
 }
 
 /// A sequence under way in a model.

@@ -10,6 +10,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use models::KvFormat;
+
 use crate::app::{Limits, SamplingDefaults};
 use crate::http::HttpLimits;
 
@@ -48,6 +50,7 @@ pub(crate) struct Config {
     pub(crate) queue: usize,
     pub(crate) step_tokens: usize,
     pub(crate) kv_tokens: Option<usize>,
+    pub(crate) kv: KvFormat,
     pub(crate) listen: SocketAddr,
     pub(crate) drain: Duration,
     pub(crate) log_filter: String,
@@ -77,6 +80,7 @@ impl Config {
             queue: read.number("queue", 0..=100_000)?,
             step_tokens: read.number("step_tokens", 1..=65_536)?,
             kv_tokens: read.optional("kv_tokens", 16..=100_000_000)?,
+            kv: read.kv()?,
             listen: read.listen()?,
             drain: read.seconds("drain_seconds", 0..=86_400)?,
             log_filter: read.log_filter()?,

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use models::KvFormat;
+
 use super::error::{ConfigError, Source};
 use super::sources::{Choices, Chosen};
 use super::{LogFormat, ModelChoice};
@@ -116,6 +118,13 @@ impl Reader<'_> {
                 Ok(weights)
             }
             _ => self.refuse("weights", "a whole number from 1 to 1000 for each engine, such as 3,1"),
+        }
+    }
+
+    pub(super) fn kv(&self) -> Result<KvFormat, ConfigError> {
+        match KvFormat::from_name(&self.chosen("kv").text) {
+            Some(format) => Ok(format),
+            None => self.refuse("kv", KvFormat::ALL.map(KvFormat::name).join(" or ")),
         }
     }
 

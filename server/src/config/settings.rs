@@ -84,6 +84,7 @@ pub(crate) const SETTINGS: &[Setting] = {
         setting(Model, "queue", "COUNT", "64", "Requests that may wait for each engine; past it 429"),
         setting(Model, "step_tokens", "TOKENS", "128", "Prompt tokens one step may take beside the running replies"),
         setting(Model, "kv_tokens", "TOKENS", "", "KV cache of one engine [default: context x slots, at most half of the free memory for all]"),
+        setting(Model, "kv", "FORMAT", "f16", "How the KV cache stores keys and values: `f16`, or `q8_0` in about half the memory"),
         setting(Serving, "listen", "IP:PORT", "127.0.0.1:11434", "Where to listen"),
         setting(Serving, "insecure", "BOOL", "false", "Listen beyond this machine although nobody needs a key"),
         setting(Serving, "drain_seconds", "SECONDS", "30", "How long running replies may go on after SIGTERM"),
@@ -128,7 +129,7 @@ pub(crate) fn near(wrong: &str) -> Vec<&'static str> {
         .iter()
         .map(|setting| setting.key)
         .filter_map(|key| {
-            let is_part = wrong.len() >= 3 && (key.contains(&wrong) || wrong.contains(key));
+            let is_part = wrong.len().min(key.len()) >= 3 && (key.contains(&wrong) || wrong.contains(key));
             let distance = edits(&wrong, key);
             (distance <= (wrong.len() / 3).min(2) || is_part).then_some((distance, key))
         })

@@ -58,6 +58,7 @@ fn nothing_said_gives_the_documented_defaults() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:11434");
     assert_eq!(config.drain, Duration::from_secs(30));
     assert_eq!((config.context, config.kv_tokens), (None, None));
+    assert_eq!(config.kv, KvFormat::F16);
     assert_eq!(config.sampling, SamplingDefaults::default());
     assert_eq!(config.limits.body_bytes_max, 2 << 20);
 }
@@ -200,6 +201,8 @@ fn an_address_others_can_reach_needs_the_word_insecure() {
 fn words_outside_a_closed_set_are_refused() {
     assert_eq!(flag("log_format", "json").log_format, LogFormat::Json);
     check_flag("log_format", "xml", "text or json");
+    assert_eq!(flag("kv", "q8_0").kv, KvFormat::Q8_0);
+    check_flag("kv", "q4_0", "f16 or q8_0");
     check_flag("insecure", "maybe", "true or false");
     flag("log", "warn,tandem=debug");
     check_flag("log", "tandem=loud", "debug");

@@ -13,8 +13,8 @@ pub(super) fn show(loaded: &Loaded, config: &Config, address: SocketAddr) {
     if config.log_format == LogFormat::Json {
         let model = &loaded.app.model;
         let engines = config.devices.len();
-        let kv_tokens = loaded.plan.kv_tokens;
-        tracing::info!(%address, model = model.id, engines, kv_tokens, context = model.context_tokens, "ready");
+        let (kv_tokens, kv) = (loaded.plan.kv_tokens, config.kv.name());
+        tracing::info!(%address, model = model.id, engines, kv_tokens, kv, context = model.context_tokens, "ready");
         return;
     }
     let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -77,10 +77,11 @@ fn lines(loaded: &Loaded, config: &Config, address: SocketAddr, paint: Paint) ->
     line(
         "memory",
         format!(
-            "weights {} in one copy, KV cache {} tokens ({}) per engine, loaded in {:.1} s",
+            "weights {} in one copy, KV cache {} tokens ({}, {}) per engine, loaded in {:.1} s",
             bytes(facts.weight_bytes),
             grouped(plan.kv_tokens),
             bytes(loaded.kv_bytes),
+            config.kv.name(),
             loaded.load_seconds,
         ),
     );

@@ -36,7 +36,7 @@ struct Needs {
 pub(super) fn plan(config: &Config, opened: &Opened) -> Result<Plan, ConfigError> {
     let needs = Needs {
         context_max: opened.card.context_tokens,
-        kv_bytes_per_token: opened.config.kv_bytes_per_token(),
+        kv_bytes_per_token: opened.config.kv_bytes_per_token(config.kv),
         // The weights are not loaded yet; half of what they leave is for the caches, the rest for everything else.
         available: free_memory().map(|free| free.saturating_sub(opened.facts.file_bytes) / 2),
     };

@@ -86,12 +86,13 @@ fn load(config: &Config) -> Result<Loaded, Failure> {
     let started = Instant::now();
     let mut opened = Opened::open(config)?;
     let plan = memory::plan(config, &opened)?;
-    let kv_bytes = opened.config.kv_bytes_per_token().saturating_mul(plan.kv_tokens as u64);
+    let kv_bytes_per_token = opened.config.kv_bytes_per_token(config.kv);
+    let kv_bytes = kv_bytes_per_token.saturating_mul(plan.kv_tokens as u64);
     let weights = opened.load_weights()?;
     let metrics = Metrics::new(&opened.card.id).context("metrics")?;
     let factory: ModelFactory = Arc::new({
-        let (context, blocks) = (plan.context, plan.kv_tokens / BLOCK_TOKENS);
-        move |_index| match models::CpuModel::new(weights.clone(), context, blocks) {
+        let (context, blocks, format) = (plan.context, plan.kv_tokens / BLOCK_TOKENS, config.kv);
+        move |_index| match models::CpuModel::new(weights.clone(), context, blocks, format) {
             Ok(model) => Ok(Box::new(model)),
             Err(error) => Err(ModelError(error.to_string())),
         }
