@@ -394,6 +394,7 @@ fn each_outside_crate_stays_in_the_rooms_it_is_for() {
         ("anyhow", &["server"]),
         ("toml", &["server"]),
         ("tracing", &["server"]),
+        ("plotters", &["server"]),
         ("rayon", &["kernels", "models"]),
     ] {
         for (room, manifest) in manifests {

@@ -22,6 +22,9 @@ use crate::config::Config;
 use crate::drain::Drain;
 use crate::failure::Failure;
 use crate::metrics::Metrics;
+pub(crate) use bar::Progress;
+pub(crate) use model::{id, open_file, quantisation};
+
 use model::Opened;
 
 /// Connections that may wait for the accept loop.
@@ -132,7 +135,8 @@ struct Loaded {
     load_seconds: f64,
 }
 
-fn settings(config: &Config) -> EngineSettings {
+/// The engines as configured.
+pub(crate) fn settings(config: &Config) -> EngineSettings {
     let specs = config.devices.iter().zip(&config.weights);
     let specs = specs.map(|(name, weight)| EngineSpec {
         name: name.clone(),
