@@ -1,6 +1,6 @@
 //! What a step costs, whatever computes it: the bytes and the elements of the matrices that it must touch.
 
-use library::Gguf;
+use library::{Gguf, TensorInfo};
 
 use crate::tensors::{EMBEDDING, OUTPUT};
 
@@ -27,13 +27,14 @@ pub struct Work {
 impl Work {
     /// The work of the model in `gguf`, which [`crate::Config::from_gguf`] accepts.
     pub fn of(gguf: &Gguf) -> Work {
-        let output = if gguf.tensor(OUTPUT).is_some() {
-            OUTPUT
-        } else {
-            EMBEDDING
-        };
+        Work::of_tensors(gguf.tensors())
+    }
+
+    fn of_tensors(tensors: &[TensorInfo]) -> Work {
+        let has_output = tensors.iter().any(|tensor| tensor.name == OUTPUT);
+        let output = if has_output { OUTPUT } else { EMBEDDING };
         let mut work = Work::default();
-        for tensor in gguf.tensors() {
+        for tensor in tensors {
             let matrices = match tensor.name.as_str() {
                 name if name == output => &mut work.output,
                 EMBEDDING => continue,
@@ -63,25 +64,29 @@ mod tests {
     use crate::{Config, tiny};
 
     #[test]
-    fn every_matrix_counts_once_and_the_embedding_as_the_output_matrix_it_also_is() {
+    fn every_matrix_counts_once_and_the_embedding_only_where_it_is_the_output_matrix_too() {
         let gguf = Gguf::from_static(tiny::GGUF, "tiny").unwrap();
         let config = Config::from_gguf(&gguf).unwrap();
-        assert!(
-            gguf.tensor(OUTPUT).is_none(),
-            "the tiny model ties its output to its embedding"
-        );
-        let work = Work::of(&gguf);
         let (hidden, ffn) = (config.hidden, config.ffn);
         let (queries, keys) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
         let layer = 2 * hidden * queries + 2 * hidden * keys + 3 * hidden * ffn;
-        assert_eq!(work.layers.elements, (config.layers * layer) as u64);
-        assert_eq!(work.output.elements, (hidden * config.vocabulary) as u64);
-        let others = gguf.tensors().iter().filter(|tensor| tensor.rows() == 1);
+        let bytes_of = |name: &str| gguf.tensor(name).unwrap().bytes;
+        let vectors = gguf.tensors().iter().filter(|tensor| tensor.rows() == 1);
         let all: u64 = gguf.tensors().iter().map(|tensor| tensor.bytes).sum();
-        assert_eq!(work.step_bytes(), all - others.map(|tensor| tensor.bytes).sum::<u64>());
-        assert_eq!(
-            work.multiply_adds(3, 1),
-            3 * work.layers.elements + work.output.elements
-        );
+        let matrix_bytes = all - vectors.map(|tensor| tensor.bytes).sum::<u64>();
+
+        let untied = Work::of(&gguf);
+        let without_output = gguf.tensors().iter().filter(|tensor| tensor.name != OUTPUT);
+        let tied = Work::of_tensors(&without_output.cloned().collect::<Vec<_>>());
+        assert_eq!(untied.step_bytes(), matrix_bytes - bytes_of(EMBEDDING));
+        assert_eq!(tied.step_bytes(), matrix_bytes - bytes_of(OUTPUT));
+        for work in [untied, tied] {
+            assert_eq!(work.layers.elements, (config.layers * layer) as u64);
+            assert_eq!(work.output.elements, (hidden * config.vocabulary) as u64);
+            assert_eq!(
+                work.multiply_adds(3, 1),
+                3 * work.layers.elements + work.output.elements
+            );
+        }
     }
 }

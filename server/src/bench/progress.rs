@@ -22,9 +22,8 @@ impl Progress {
 
     /// `what` begins.
     pub(super) fn next(&self, what: impl Into<String>) {
-        self.0.set_message(what.into());
         self.0.inc(1);
-        self.0.tick();
+        self.0.set_message(what.into());
     }
 
     /// Takes the line away; the report says the rest.

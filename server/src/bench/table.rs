@@ -16,7 +16,7 @@ pub(super) struct Paint {
 
 impl Paint {
     fn with(self, code: &str, text: &str) -> String {
-        if self.is_coloured {
+        if self.is_coloured && !text.is_empty() {
             format!("\x1b[{code}m{text}\x1b[0m")
         } else {
             text.to_owned()

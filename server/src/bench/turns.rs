@@ -51,11 +51,13 @@ pub(super) fn measure(weights: &Arc<Weights>, plan: &Plan, progress: &Progress) 
     progress.next(format!("a first turn of {} tokens", plan.history_tokens));
     let mut history = asker.words(0, plan.history_tokens);
     let first = asker.ask(history.clone(), REPLY_TOKENS)?;
-    history.extend(&first.reply);
+    // The reply's last token was given out and never computed. One token of each round's own stands for it, so that no
+    // round finds more in the cache than the first turn left there.
+    history.extend(first.reply.iter().take(REPLY_TOKENS - 1));
     let (mut second, mut cached_tokens) = (Vec::new(), 0);
     for round in rounds {
         progress.next(format!("second turn, round {round} of {}", plan.rounds));
-        let message = asker.words(plan.rounds + round, MESSAGE_TOKENS);
+        let message = asker.words(plan.rounds + round, 1 + MESSAGE_TOKENS);
         let answer = asker.ask([history.as_slice(), &message].concat(), 1)?;
         second.push(answer.first_token_s);
         cached_tokens = answer.cached_tokens;
@@ -66,7 +68,7 @@ pub(super) fn measure(weights: &Arc<Weights>, plan: &Plan, progress: &Progress) 
         short_s: median(short),
         first_s: first.first_token_s,
         second_s: median(second),
-        second_prompt_tokens: history.len() + MESSAGE_TOKENS,
+        second_prompt_tokens: history.len() + 1 + MESSAGE_TOKENS,
         cached_tokens,
     })
 }
