@@ -22,6 +22,7 @@ mod hostile_sockets;
 mod limits;
 mod overload;
 
+mod bench;
 mod metrics;
 mod process;
 mod shutdown;

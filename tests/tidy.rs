@@ -394,6 +394,7 @@ fn each_outside_crate_stays_in_the_rooms_it_is_for() {
         ("anyhow", &["server"]),
         ("toml", &["server"]),
         ("tracing", &["server"]),
+        ("plotters", &["server"]),
     ] {
         for (room, manifest) in manifests {
             for name in dependencies(manifest, "dependencies") {

@@ -11,6 +11,7 @@
 mod activations;
 pub mod add;
 pub mod attention;
+pub mod ceiling;
 pub mod embedding;
 mod error;
 mod format;

@@ -20,7 +20,12 @@ impl Simd {
     /// Every set, the narrowest first.
     pub const ALL: [Simd; 3] = [Simd::Scalar, Simd::Avx2, Simd::Avx512];
 
-    /// The name, as settings have it.
+    /// The set of that name.
+    pub fn from_name(name: &str) -> Option<Simd> {
+        Simd::ALL.into_iter().find(|simd| simd.name() == name)
+    }
+
+    /// The name, as settings and reports have it.
     pub fn name(self) -> &'static str {
         match self {
             Simd::Scalar => "scalar",
@@ -51,9 +56,14 @@ impl Simd {
     }
 }
 
+/// As processors' makers write it.
 impl Display for Simd {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
+        f.write_str(match self {
+            Simd::Scalar => "plain loops",
+            Simd::Avx2 => "AVX2",
+            Simd::Avx512 => "AVX-512 VNNI",
+        })
     }
 }
 

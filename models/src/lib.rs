@@ -12,9 +12,11 @@ mod load;
 mod tensors;
 pub mod tiny;
 mod weights;
+mod work;
 
 pub use config::{Architecture, Config, Rope};
 pub use cpu::CpuModel;
 pub use error::ModelsError;
-pub use kernels::KvFormat;
+pub use kernels::{KvFormat, Simd, ceiling};
 pub use weights::Weights;
+pub use work::{Matrices, Work};

@@ -11,7 +11,7 @@ use crate::error::ModelsError;
 use crate::load;
 use crate::tensors::{self, EMBEDDING, OUTPUT, OUTPUT_NORM, in_layer};
 
-/// All tensors of a model, in the file's own formats.
+/// All tensors of a model, packed for the kernels.
 pub struct Weights {
     config: Config,
     bytes: u64,
@@ -80,7 +80,7 @@ impl Weights {
         &self.config
     }
 
-    /// Bytes of the tensors, in memory as in the file.
+    /// Bytes of the tensors in the file; packed they take up to 3 % more.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -4,18 +4,22 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Style, Styles};
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use crate::bench;
 use crate::config::{SETTINGS, Said, Setting};
 
 /// What the program was asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     /// Serve the model until told to stop.
     Serve,
     /// Print the configuration as resolved.
     ShowConfig,
+    /// Measure a model's speed.
+    Bench(bench::Words),
 }
 
 const AFTER_HELP: &str = "\
@@ -35,18 +39,36 @@ const AFTER_SHORT_HELP: &str = "All limits, the file, the environment and the ex
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Task, Said), clap::Error> {
     let matches = command().try_get_matches_from(arguments)?;
     let (task, given) = match matches.subcommand() {
+        Some(("bench", inner)) => (Task::Bench(bench::words(inner)), &matches),
         Some(("config", inner)) => (Task::ShowConfig, inner),
         Some((_, inner)) => (Task::Serve, inner),
         None => (Task::Serve, &matches),
     };
+    // `tandem --slots 3 serve` and `tandem serve --slots 3`; the later word wins.
+    let either = |key| flag(given, key).or_else(|| flag(&matches, key));
     let said = Said {
         flags: SETTINGS
             .iter()
-            .filter_map(|setting| Some((setting.key, flag(given, setting.key)?)))
+            .filter_map(|setting| Some((setting.key, either(setting.key)?)))
             .collect(),
         environment: std::env::vars_os().collect(),
-        file: given.get_one::<PathBuf>("config").cloned(),
+        file: [given, &matches]
+            .iter()
+            .find_map(|given| given.get_one::<PathBuf>("config"))
+            .cloned(),
     };
+    let setting = said
+        .flags
+        .first()
+        .map(|(key, _)| *key)
+        .or(said.file.as_ref().map(|_| "config"));
+    if let (Task::Bench(_), Some(key)) = (&task, setting) {
+        let text = format!(
+            "--{} is for serving: leave it out of `tandem bench`",
+            key.replace('_', "-")
+        );
+        return Err(command().error(ErrorKind::ArgumentConflict, text));
+    }
     Ok((task, said))
 }
 
@@ -60,24 +82,28 @@ fn flag(given: &ArgMatches, key: &str) -> Option<String> {
 }
 
 fn command() -> Command {
-    let config = Arg::new("config")
-        .long("config")
-        .value_name("FILE")
-        .value_parser(value_parser!(PathBuf))
-        .help("Settings from a TOML file")
-        .help_heading("Serving")
-        .global(true);
-    Command::new("tandem")
+    let config = || {
+        Arg::new("config")
+            .long("config")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .help("Settings from a TOML file")
+            .help_heading("Serving")
+    };
+    let with_settings = |command: Command| command.args(SETTINGS.iter().map(argument)).arg(config());
+    let serve = Command::new("serve").about("Serve the model (what `tandem` alone does)");
+    let show = Command::new("config").about("Print the configuration as resolved, as a file for --config");
+    let tandem = Command::new("tandem")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Serves a reasoning model to OpenAI clients: one process, several engines, one copy of the weights.")
         .styles(styles())
         .max_term_width(110)
         .after_help(AFTER_SHORT_HELP)
         .after_long_help(AFTER_HELP)
-        .subcommand(Command::new("serve").about("Serve the model (what `tandem` alone does)"))
-        .subcommand(Command::new("config").about("Print the configuration as resolved, as a file for --config"))
-        .args(SETTINGS.iter().map(argument))
-        .arg(config)
+        .subcommand(with_settings(serve))
+        .subcommand(with_settings(show))
+        .subcommand(bench::command());
+    with_settings(tandem)
 }
 
 fn argument(setting: &'static Setting) -> Arg {
@@ -93,8 +119,7 @@ fn argument(setting: &'static Setting) -> Arg {
         .allow_negative_numbers(true)
         .help(help)
         .help_heading(setting.topic.heading())
-        .hide_short_help(!setting.topic.is_everyday())
-        .global(true);
+        .hide_short_help(!setting.topic.is_everyday());
     if setting.value == "BOOL" {
         // `--insecure` alone means true; `--insecure=false` takes back what a file says.
         return argument
@@ -134,6 +159,20 @@ mod tests {
         check("tandem serve --slots 3", Task::Serve, &[("slots", "3")]);
         check("tandem --slots 3 serve", Task::Serve, &[("slots", "3")]);
         check("tandem config --kv-tokens=99", Task::ShowConfig, &[("kv_tokens", "99")]);
+    }
+
+    #[test]
+    fn the_bench_has_arguments_of_its_own_and_takes_no_setting_of_the_server() {
+        for line in [
+            "tandem --slots 3 bench",
+            "tandem bench --slots 3",
+            "tandem --config a bench",
+        ] {
+            let said = parse(line.split(' ').map(OsString::from)).err().unwrap().to_string();
+            assert!(said.contains("--slots") || said.contains("--config"), "{said}");
+        }
+        let (task, _) = parse(["tandem", "bench", "--rounds", "1"].map(OsString::from)).unwrap();
+        assert!(matches!(task, Task::Bench(_)), "{task:?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::bench::BenchError;
 use crate::config::ConfigError;
 
 /// A cause to stop. `--help` lists the codes.
@@ -13,6 +14,9 @@ pub(crate) enum Failure {
     /// A setting.
     #[error("{0}")]
     Config(#[from] ConfigError),
+    /// A measurement that cannot be made as asked.
+    #[error("{0}")]
+    Bench(#[from] BenchError),
     /// The address to listen on.
     #[error("cannot listen on {listen}: {}", in_words(cause))]
     Address { listen: SocketAddr, cause: std::io::Error },
@@ -29,7 +33,7 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Failure::Fault(_) => 1,
-            Failure::Config(_) => 2,
+            Failure::Config(_) | Failure::Bench(_) => 2,
             Failure::Address { .. } => 3,
             Failure::Model(_) => 4,
             Failure::Engines(_) => 5,

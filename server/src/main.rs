@@ -2,6 +2,7 @@
 
 mod api;
 mod app;
+mod bench;
 mod cli;
 mod config;
 mod drain;
@@ -24,18 +25,19 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => error.exit(),
     };
-    let done = Config::resolve(&said)
-        .map_err(Failure::from)
-        .and_then(|config| match task {
-            Task::ShowConfig => print(&config.as_toml()),
-            Task::Serve => {
-                logging::start(&config.log_filter, config.log_format);
-                for name in said.unknown_variables() {
-                    tracing::warn!(name, "no setting has this variable: `tandem --help` lists the settings");
-                }
-                start::run(config)
+    let done = match task {
+        Task::Bench(words) => bench::run(&words),
+        Task::ShowConfig => Config::resolve(&said)
+            .map_err(Failure::from)
+            .and_then(|config| print(&config.as_toml())),
+        Task::Serve => Config::resolve(&said).map_err(Failure::from).and_then(|config| {
+            logging::start(&config.log_filter, config.log_format);
+            for name in said.unknown_variables() {
+                tracing::warn!(name, "no setting has this variable: `tandem --help` lists the settings");
             }
-        });
+            start::run(config)
+        }),
+    };
     done.unwrap_or_else(|failure| {
         complain(&failure);
         ExitCode::from(failure.code())

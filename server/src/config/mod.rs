@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use models::KvFormat;
+use models::{KvFormat, Simd};
 
 use crate::app::{Limits, SamplingDefaults};
 use crate::http::HttpLimits;
@@ -51,6 +51,7 @@ pub(crate) struct Config {
     pub(crate) step_tokens: usize,
     pub(crate) kv_tokens: Option<usize>,
     pub(crate) kv: KvFormat,
+    pub(crate) simd: Simd,
     pub(crate) listen: SocketAddr,
     pub(crate) drain: Duration,
     pub(crate) log_filter: String,
@@ -81,6 +82,7 @@ impl Config {
             step_tokens: read.number("step_tokens", 1..=65_536)?,
             kv_tokens: read.optional("kv_tokens", 16..=100_000_000)?,
             kv: read.kv()?,
+            simd: read.simd()?,
             listen: read.listen()?,
             drain: read.seconds("drain_seconds", 0..=86_400)?,
             log_filter: read.log_filter()?,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use models::KvFormat;
+use models::{KvFormat, Simd};
 
 use super::error::{ConfigError, Source};
 use super::sources::{Choices, Chosen};
@@ -125,6 +125,13 @@ impl Reader<'_> {
         match KvFormat::from_name(&self.chosen("kv").text) {
             Some(format) => Ok(format),
             None => self.refuse("kv", KvFormat::ALL.map(KvFormat::name).join(" or ")),
+        }
+    }
+
+    pub(super) fn simd(&self) -> Result<Simd, ConfigError> {
+        match Simd::from_name(&self.chosen("simd").text) {
+            Some(simd) => Ok(simd),
+            None => self.refuse("simd", Simd::ALL.map(Simd::name).join(", ")),
         }
     }
 

@@ -85,6 +85,7 @@ pub(crate) const SETTINGS: &[Setting] = {
         setting(Model, "step_tokens", "TOKENS", "128", "Prompt tokens one step may take beside the running replies"),
         setting(Model, "kv_tokens", "TOKENS", "", "KV cache of one engine [default: context x slots, at most half of the free memory for all]"),
         setting(Model, "kv", "FORMAT", "f16", "How the KV cache stores keys and values: `f16`, or `q8_0` in about half the memory"),
+        setting(Model, "simd", "SET", "avx512", "The widest vector instructions to use where the processor has them: `scalar`, `avx2` or `avx512`"),
         setting(Serving, "listen", "IP:PORT", "127.0.0.1:11434", "Where to listen"),
         setting(Serving, "insecure", "BOOL", "false", "Listen beyond this machine although nobody needs a key"),
         setting(Serving, "drain_seconds", "SECONDS", "30", "How long running replies may go on after SIGTERM"),

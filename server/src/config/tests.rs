@@ -203,6 +203,8 @@ fn words_outside_a_closed_set_are_refused() {
     check_flag("log_format", "xml", "text or json");
     assert_eq!(flag("kv", "q8_0").kv, KvFormat::Q8_0);
     check_flag("kv", "q4_0", "f16 or q8_0");
+    assert_eq!(flag("simd", "avx2").simd, Simd::Avx2);
+    check_flag("simd", "sse", "scalar, avx2, avx512");
     check_flag("insecure", "maybe", "true or false");
     flag("log", "warn,tandem=debug");
     check_flag("log", "tandem=loud", "debug");

@@ -15,7 +15,7 @@ const SMALL_BYTES: u64 = 64_000_000;
 const PLAIN_LINES: u64 = 5;
 
 /// Shows the progress of one load; told from any thread.
-pub(super) enum Progress {
+pub(crate) enum Progress {
     Silent,
     Bar(ProgressBar),
     Lines { bytes: u64, said: AtomicU64 },
@@ -23,7 +23,7 @@ pub(super) enum Progress {
 
 impl Progress {
     /// For a load of `bytes`.
-    pub(super) fn of(bytes: u64) -> Progress {
+    pub(crate) fn of(bytes: u64) -> Progress {
         if bytes < SMALL_BYTES {
             return Progress::Silent;
         }
@@ -43,7 +43,7 @@ impl Progress {
     }
 
     /// `done` bytes are read.
-    pub(super) fn at(&self, done: u64) {
+    pub(crate) fn at(&self, done: u64) {
         match self {
             Progress::Silent => {}
             Progress::Bar(bar) => bar.set_position(done),
@@ -57,7 +57,7 @@ impl Progress {
     }
 
     /// Takes the bar away; the start-up lines say the rest.
-    pub(super) fn end(self) {
+    pub(crate) fn end(self) {
         if let Progress::Bar(bar) = self {
             bar.finish_and_clear();
         }

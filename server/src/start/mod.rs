@@ -22,6 +22,9 @@ use crate::config::Config;
 use crate::drain::Drain;
 use crate::failure::Failure;
 use crate::metrics::Metrics;
+pub(crate) use bar::Progress;
+pub(crate) use model::{id, open_file, quantisation};
+
 use model::Opened;
 
 /// Connections that may wait for the accept loop.
@@ -84,6 +87,7 @@ fn bind(config: &Config) -> Result<TcpSocket, Failure> {
 /// Everything that takes time: the file, the weights, the engines.
 fn load(config: &Config) -> Result<Loaded, Failure> {
     let started = Instant::now();
+    models::Simd::limit(config.simd);
     let mut opened = Opened::open(config)?;
     let plan = memory::plan(config, &opened)?;
     let kv_bytes_per_token = opened.config.kv_bytes_per_token(config.kv);
@@ -133,7 +137,8 @@ struct Loaded {
     load_seconds: f64,
 }
 
-fn settings(config: &Config) -> EngineSettings {
+/// The engines as configured.
+pub(crate) fn settings(config: &Config) -> EngineSettings {
     let specs = config.devices.iter().zip(&config.weights);
     let specs = specs.map(|(name, weight)| EngineSpec {
         name: name.clone(),

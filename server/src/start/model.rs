@@ -43,11 +43,7 @@ impl Opened {
     /// # Errors
     /// One line that names the file and what is wrong with it.
     pub(super) fn open(config: &Config) -> Result<Opened, Failure> {
-        let gguf = match &config.model {
-            ModelChoice::Tiny => Gguf::from_static(models::tiny::GGUF, "the embedded tiny model"),
-            ModelChoice::File(path) => Gguf::open(path),
-        };
-        let gguf = gguf.map_err(|error| Failure::Model(error.to_string()))?;
+        let gguf = open_file(&config.model)?;
         let wrong = |error: &dyn std::fmt::Display| Failure::Model(format!("{}: {error}", gguf.name()));
         let model = models::Config::from_gguf(&gguf).map_err(|error| wrong(&error))?;
         let vocabulary = gguf.vocabulary().map_err(|error| Failure::Model(error.to_string()))?;
@@ -86,28 +82,44 @@ impl Opened {
     }
 }
 
+/// Opens the file and checks its header.
+///
+/// # Errors
+/// One line that names the file and what is wrong with it.
+pub(crate) fn open_file(choice: &ModelChoice) -> Result<Gguf, Failure> {
+    let gguf = match choice {
+        ModelChoice::Tiny => Gguf::from_static(models::tiny::GGUF, "the embedded tiny model"),
+        ModelChoice::File(path) => Gguf::open(path),
+    };
+    gguf.map_err(|error| Failure::Model(error.to_string()))
+}
+
+/// The model's own name: the one in the file, else the file's.
+pub(crate) fn id(choice: &ModelChoice, gguf: &Gguf) -> String {
+    let ModelChoice::File(path) = choice else {
+        return "tandem-tiny".to_owned();
+    };
+    let named = gguf.metadata().opt_text("general.name").ok().flatten().map(sanitised);
+    named
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| sanitised(&stem(path)))
+}
+
 fn card(choice: &ModelChoice, gguf: &Gguf, model: &models::Config) -> ModelCard {
     let mut aliases = vec!["default".to_owned()];
-    let (id, file) = match choice {
+    let id = id(choice, gguf);
+    let file = match choice {
         ModelChoice::Tiny => {
             // It stands in for the model that users come for, so that their first command works before a download.
             aliases.extend(["tiny", "deepseek-r1:32b"].map(str::to_owned));
-            ("tandem-tiny".to_owned(), "embedded".to_owned())
+            "embedded".to_owned()
         }
         ModelChoice::File(path) => {
             let stem = sanitised(&stem(path));
-            let name = gguf
-                .metadata()
-                .opt_text("general.name")
-                .ok()
-                .flatten()
-                .map(sanitised)
-                .unwrap_or_default();
-            let id = if name.is_empty() { stem.clone() } else { name };
             if stem != id {
                 aliases.push(stem);
             }
-            (id, path.display().to_string())
+            path.display().to_string()
         }
     };
     let architecture = gguf
@@ -149,7 +161,7 @@ fn sanitised(name: &str) -> String {
 }
 
 /// The name of `general.file_type`, as llama.cpp numbers them; else of the kind that holds most bytes.
-fn quantisation(gguf: &Gguf) -> String {
+pub(crate) fn quantisation(gguf: &Gguf) -> String {
     let number = gguf
         .metadata()
         .get("general.file_type")

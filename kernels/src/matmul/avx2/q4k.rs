@@ -13,12 +13,12 @@ pub(in super::super) fn q4k<const N: usize>(tiles: &[TileQ4K], rows: [&[Q8K]; N]
     let mut sums = [[_mm256_setzero_ps(); 2]; N];
     for (index, tile) in tiles.iter().enumerate() {
         let blocks = rows.map(|row| &row[index]);
-        // Few rows leave registers for both halves of the tile, which then share the broadcasts.
+        // Few rows leave registers for the sums of both halves of the tile, which then share the broadcasts.
         let products = if N <= 2 {
-            products::<N, 2>(tile, HALVES, blocks)
+            products_of_few(tile, blocks)
         } else {
-            let [first, second] = HALVES.map(|half| products::<N, 1>(tile, [half], blocks));
-            std::array::from_fn(|n| [first[n][0], second[n][0]])
+            let [first, second] = HALVES.map(|half| products(tile, half, blocks));
+            std::array::from_fn(|n| [first[n], second[n]])
         };
         let sums_of_32 = blocks.map(|block| pairs_of_sums(&block.sums));
         for (half, first) in HALVES.into_iter().enumerate() {
@@ -35,43 +35,67 @@ pub(in super::super) fn q4k<const N: usize>(tiles: &[TileQ4K], rows: [&[Q8K]; N]
     sums.map(|sums| stored(sums))
 }
 
-/// Of eight rows from each of `halves` on: the sum of group scale * dot.
+/// Of eight rows from `first` on: the sum of group scale * dot. A group's weights stay in registers.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn products<const N: usize, const H: usize>(
-    tile: &TileQ4K,
-    halves: [usize; H],
-    blocks: [&Q8K; N],
-) -> [[__m256i; H]; N] {
+fn products<const N: usize>(tile: &TileQ4K, first: usize, blocks: [&Q8K; N]) -> [__m256i; N] {
+    let mut products = [_mm256_setzero_si256(); N];
+    for group in 0..8 {
+        let words = &tile.quants[group / 2];
+        if first == 0 && group % 2 == 0 {
+            prefetch(words);
+        }
+        let mut weights = [_mm256_setzero_si256(); 8];
+        for (weight, words) in weights.iter_mut().zip(words) {
+            let packed = load_words(words, first);
+            let shifted = if group % 2 == 0 {
+                packed
+            } else {
+                _mm256_srli_epi16::<4>(packed)
+            };
+            *weight = _mm256_and_si256(shifted, _mm256_set1_epi8(15));
+        }
+        let scale = twice(&tile.scales[group], first);
+        for (product, block) in products.iter_mut().zip(blocks) {
+            let quants = &block.quants[32 * group..32 * group + 32];
+            let mut dot = _mm256_maddubs_epi16(weights[0], broadcast(quants, 0));
+            for word in 1..8 {
+                dot = _mm256_add_epi16(dot, _mm256_maddubs_epi16(weights[word], broadcast(quants, 4 * word)));
+            }
+            *product = _mm256_add_epi32(*product, _mm256_madd_epi16(dot, scale));
+        }
+    }
+    products
+}
+
+/// Of both halves: the sum of group scale * dot. The dots of two groups stay in registers.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn products_of_few<const N: usize>(tile: &TileQ4K, blocks: [&Q8K; N]) -> [[__m256i; 2]; N] {
     let mask = _mm256_set1_epi8(15);
-    let mut products = [[_mm256_setzero_si256(); H]; N];
+    let mut products = [[_mm256_setzero_si256(); 2]; N];
     for (chunk, words) in tile.quants.iter().enumerate() {
-        let mut dots = [[[_mm256_setzero_si256(); H]; N]; 2];
+        let mut dots = [[[_mm256_setzero_si256(); 2]; N]; 2];
         for (word, words) in words.iter().enumerate() {
-            if halves[0] == 0 {
-                prefetch(words);
-            }
-            let mut weights = [[_mm256_setzero_si256(); H]; 2];
-            for half in 0..H {
-                let packed = load_words(words, halves[half]);
-                weights[0][half] = _mm256_and_si256(packed, mask);
-                weights[1][half] = _mm256_and_si256(_mm256_srli_epi16::<4>(packed), mask);
-            }
-            for group in 0..2 {
+            prefetch(words);
+            let packed = [load_words(words, HALVES[0]), load_words(words, HALVES[1])];
+            let low = packed.map(|packed| _mm256_and_si256(packed, mask));
+            let high = packed.map(|packed| _mm256_and_si256(_mm256_srli_epi16::<4>(packed), mask));
+            for (group, weights) in [low, high].into_iter().enumerate() {
                 for n in 0..N {
                     let activations = broadcast(&blocks[n].quants, 64 * chunk + 32 * group + 4 * word);
-                    for half in 0..H {
-                        let product = _mm256_maddubs_epi16(weights[group][half], activations);
+                    for half in 0..2 {
+                        let product = _mm256_maddubs_epi16(weights[half], activations);
                         dots[group][n][half] = _mm256_add_epi16(dots[group][n][half], product);
                     }
                 }
             }
         }
-        for group in 0..2 {
-            for half in 0..H {
-                let scale = twice(&tile.scales[2 * chunk + group], halves[half]);
+        for (group, dots) in dots.iter().enumerate() {
+            for (half, first) in HALVES.into_iter().enumerate() {
+                let scale = twice(&tile.scales[2 * chunk + group], first);
                 for n in 0..N {
-                    let product = _mm256_madd_epi16(dots[group][n][half], scale);
+                    let product = _mm256_madd_epi16(dots[n][half], scale);
                     products[n][half] = _mm256_add_epi32(products[n][half], product);
                 }
             }
