@@ -14,7 +14,7 @@ use crate::matrix::tile::{TileQ4K, TileQ6K, TileQ8_0};
 /// A type that bytes may be reinterpreted as.
 ///
 /// # Safety
-/// The type has no padding, every bit pattern is a valid value, it holds no pointer, and its alignment is at most that of a [`Line`].
+/// The type has no padding, every bit pattern is a valid value, it holds no pointer, and its alignment is at most [`LINE`].
 pub(crate) unsafe trait Plain: Send + Sync {}
 
 macro_rules! plain {
@@ -22,12 +22,12 @@ macro_rules! plain {
         // SAFETY: `repr(C)` arrays of integers and f16 (or a bare number) whose sizes sum to the size of the whole, which
         // candle and `no_padding` below assert at compile time; any bits are valid.
         unsafe impl Plain for $block {}
-        const _: () = assert!(align_of::<$block>() <= align_of::<Line>());
+        const _: () = assert!(align_of::<$block>() <= LINE);
     )*};
 }
 plain!(
     i8, u16, u64, f32, f16, bf16, BlockQ4_0, BlockQ5_0, BlockQ8_0, BlockQ2K, BlockQ3K, BlockQ4K, BlockQ5K, BlockQ6K,
-    BlockQ8K, Q8_0, Q8K, TileQ4K, TileQ6K, TileQ8_0, Line
+    BlockQ8K, Q8_0, Q8K, TileQ4K, TileQ6K, TileQ8_0
 );
 /// No padding: the fields' sizes sum to the whole.
 const _: () = {
@@ -79,7 +79,7 @@ pub(crate) fn blocks_of<T: Plain, U: Plain>(values: &[T]) -> &[U] {
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<U>(), count) }
 }
 
-/// Bytes of a [`Storage`] seen as blocks, to be written.
+/// Bytes of a [`Storage`] seen as blocks, to be written; a tail shorter than one block is left out.
 ///
 /// # Panics
 /// If the bytes do not start at a block's alignment: they come from a storage's start, a whole number of blocks in.
@@ -91,53 +91,62 @@ pub(crate) fn blocks_mut<T: Plain>(bytes: &mut [u8]) -> &mut [T] {
     unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast::<T>(), count) }
 }
 
-/// Asks the system to back the lines with pages of 2 MB where it can: fewer faults while they are filled, and fewer
-/// interruptions of the processor's reading ahead, which ends at a page.
-#[cfg(target_os = "linux")]
-fn ask_for_huge_pages(lines: &[Line]) {
-    const PAGE: usize = 4096;
-    const HUGE_PAGE: usize = 2 << 20;
-    let start = lines.as_ptr().addr();
-    let (first, end) = (start.next_multiple_of(PAGE), (start + size_of_val(lines)) / PAGE * PAGE);
-    if end.saturating_sub(first) < HUGE_PAGE {
-        return;
-    }
-    let begin = lines.as_ptr().wrapping_byte_add(first - start).cast_mut();
-    // SAFETY: whole pages within the lines' own memory; the advice changes no byte. Whether it is taken does not matter.
-    unsafe { libc::madvise(begin.cast(), end - first, libc::MADV_HUGEPAGE) };
-}
+/// Bytes of a cache line, and the largest alignment of a [`Plain`] type.
+const LINE: usize = 64;
 
-#[cfg(not(target_os = "linux"))]
-fn ask_for_huge_pages(_lines: &[Line]) {}
-
-/// A cache line.
-#[repr(C, align(64))]
-pub(crate) struct Line([u8; 64]);
-
-/// Zeroed bytes, aligned for every [`Plain`] type. Pages are only touched when written.
+/// Zeroed bytes that start on a cache line. Pages are only touched when written.
 pub(crate) struct Storage {
-    lines: Vec<Line>,
+    words: Vec<u64>,
+    start: usize,
     bytes: usize,
 }
 
 impl Storage {
     /// Asks for `bytes` zeroed bytes.
     pub(crate) fn zeroed(bytes: usize) -> Result<Storage, KernelError> {
-        let lines = zeroed(bytes.div_ceil(size_of::<Line>()))?;
-        ask_for_huge_pages(&lines);
-        Ok(Storage { lines, bytes })
+        // Words, and a line more than needed: memory of a larger alignment would be zeroed by writing it.
+        let words: Vec<u64> = zeroed(bytes.saturating_add(LINE).div_ceil(size_of::<u64>()))?;
+        ask_for_huge_pages(&words);
+        let start = words.as_ptr().align_offset(LINE) * size_of::<u64>();
+        Ok(Storage { words, start, bytes })
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &bytes_of(&self.lines)[..self.bytes]
+        &bytes_of(&self.words)[self.start..self.start + self.bytes]
     }
 
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut bytes_of_mut(&mut self.lines)[..self.bytes]
+        &mut bytes_of_mut(&mut self.words)[self.start..self.start + self.bytes]
     }
 
     /// The storage seen as blocks; a tail shorter than one block is left out.
     pub(crate) fn blocks<T: Plain>(&self) -> &[T] {
-        &blocks_of(&self.lines)[..self.bytes / size_of::<T>()]
+        let bytes = self.bytes();
+        assert!(bytes.as_ptr().cast::<T>().is_aligned());
+        let count = bytes.len() / size_of::<T>();
+        // SAFETY: `count * size_of::<T>()` bytes are within the slice, the start is aligned as just checked, and any bits
+        // are valid values of a `Plain` type.
+        unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<T>(), count) }
     }
 }
+
+/// Asks the system to back `words` with pages of 2 MB where it can: fewer faults while they are filled, and fewer
+/// interruptions of the processor's reading ahead, which ends at a page.
+///
+/// The pages that the words begin and end in are asked for too: neighbouring matrices then lie in one stretch, without
+/// small pages between them.
+#[cfg(target_os = "linux")]
+fn ask_for_huge_pages(words: &[u64]) {
+    const PAGE: usize = 4096;
+    let start = words.as_ptr().addr();
+    let (first, end) = (start / PAGE * PAGE, (start + size_of_val(words)).next_multiple_of(PAGE));
+    if end - first < 64 * PAGE {
+        return; // A vector, in a heap that it shares with others.
+    }
+    let begin = words.as_ptr().wrapping_byte_sub(start - first).cast_mut();
+    // SAFETY: the advice changes no byte of the pages, whoever owns them. Whether it is taken does not matter.
+    unsafe { libc::madvise(begin.cast(), end - first, libc::MADV_HUGEPAGE) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ask_for_huge_pages(_words: &[u64]) {}

@@ -4,6 +4,8 @@
 //! bits, and a row's result does not depend on the rows beside it.
 
 #[cfg(target_arch = "x86_64")]
+mod ahead;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;

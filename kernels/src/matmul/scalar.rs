@@ -37,8 +37,8 @@ pub fn matmul(weights: &PackedMatrix, activations: &mut Activations, output: &mu
     Ok(())
 }
 
-/// The products of sixteen Q4_K rows: over the tiles, the sum of group scale * dot, times both scales, less the sum of group
-/// minimum * the activations' sum, times the minimum's scale and the activations'.
+/// The products of sixteen Q4_K rows: over the tiles, the sum of group scale * dot, times their scale, less the sum of group
+/// minimum * the activations' sum, times theirs, all times the activations' scale.
 pub(super) fn q4k<const N: usize>(tiles: &[TileQ4K], rows: [&[Q8K]; N]) -> [Sums; N] {
     rows.map(|row| {
         let mut sums = [0.0; TILE_ROWS];
@@ -58,8 +58,9 @@ pub(super) fn q4k<const N: usize>(tiles: &[TileQ4K], rows: [&[Q8K]; N]) -> [Sums
                 }
             }
             for row in 0..TILE_ROWS {
-                sums[row] += products[row] as f32 * (half(tile.scale[row]) * block.scale);
-                sums[row] -= minimums[row] as f32 * (half(tile.minimum[row]) * block.scale);
+                let above = products[row] as f32 * half(tile.scale[row]);
+                let below = minimums[row] as f32 * half(tile.minimum[row]);
+                sums[row] += (above - below) * block.scale;
             }
         }
         sums

@@ -16,21 +16,8 @@ pub(super) use q4k::q4k;
 pub(super) use q6k::q6k;
 pub(super) use q8_0::q8_0;
 
-/// How far ahead: memory's latency of some 100 ns at 20 GB/s a core, and as much again.
-const PREFETCH_BYTES: usize = 3072;
 /// Eight of sixteen rows.
 const HALVES: [usize; 2] = [0, 8];
-
-/// Asks for what lies some tiles further, which is what comes next: left alone, the processor reads ahead too late for one
-/// core to use the memory's speed.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn prefetch<T>(part: &T) {
-    let ahead = std::ptr::from_ref(part).cast::<i8>().wrapping_add(PREFETCH_BYTES);
-    for at in (0..size_of::<T>()).step_by(64) {
-        _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(at));
-    }
-}
 
 /// The words of eight rows from `first` on.
 #[inline]

@@ -2,8 +2,9 @@
 
 use std::arch::x86_64::*;
 
-use super::{HALVES, broadcast, load_half, load_sums, load_words, prefetch, scaled, scales, stored};
+use super::{HALVES, broadcast, load_half, load_sums, load_words, scaled, scales, stored};
 use crate::activations::Q8K;
+use crate::matmul::ahead::prefetch;
 use crate::matmul::tiles::Sums;
 use crate::matrix::tile::TileQ4K;
 
@@ -25,10 +26,9 @@ pub(in super::super) fn q4k<const N: usize>(tiles: &[TileQ4K], rows: [&[Q8K]; N]
             let minimums = minimums(tile, first, sums_of_32);
             let (scale, minimum) = (scales(&tile.scale, first), scales(&tile.minimum, first));
             for n in 0..N {
-                let of_block = _mm256_set1_ps(blocks[n].scale);
-                let above = scaled(products[n][half], _mm256_mul_ps(scale, of_block));
-                let below = scaled(minimums[n], _mm256_mul_ps(minimum, of_block));
-                sums[n][half] = _mm256_sub_ps(_mm256_add_ps(sums[n][half], above), below);
+                let sum = _mm256_sub_ps(scaled(products[n][half], scale), scaled(minimums[n], minimum));
+                let sum = _mm256_mul_ps(sum, _mm256_set1_ps(blocks[n].scale));
+                sums[n][half] = _mm256_add_ps(sums[n][half], sum);
             }
         }
     }

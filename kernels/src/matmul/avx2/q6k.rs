@@ -2,8 +2,9 @@
 
 use std::arch::x86_64::*;
 
-use super::{HALVES, broadcast, load_words, prefetch, scaled, scales, stored};
+use super::{HALVES, broadcast, load_words, scaled, scales, stored};
 use crate::activations::Q8K;
+use crate::matmul::ahead::prefetch;
 use crate::matmul::tiles::Sums;
 use crate::matrix::tile::{TileQ6K, Words};
 

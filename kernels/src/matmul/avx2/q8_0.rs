@@ -4,8 +4,9 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
-use super::{HALVES, broadcast, load_words, prefetch, scaled, scales, stored};
+use super::{HALVES, broadcast, load_words, scaled, scales, stored};
 use crate::activations::Q8_0;
+use crate::matmul::ahead::prefetch;
 use crate::matmul::tiles::Sums;
 use crate::matrix::tile::TileQ8_0;
 

@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::{broadcast, broadcast_sums, load_pairs, load_words, scaled, scales, stored};
 use crate::activations::Q8K;
+use crate::matmul::ahead::prefetch;
 use crate::matmul::tiles::Sums;
 use crate::matrix::tile::{TILE_ROWS, TileQ4K};
 
@@ -17,10 +18,8 @@ pub(in super::super) fn q4k<const N: usize>(tiles: &[TileQ4K], rows: [&[Q8K]; N]
         let minimums = minimums(tile, blocks);
         let (scale, minimum) = (scales(&tile.scale), scales(&tile.minimum));
         for n in 0..N {
-            let of_block = _mm512_set1_ps(blocks[n].scale);
-            let above = scaled(products[n], _mm512_mul_ps(scale, of_block));
-            let below = scaled(minimums[n], _mm512_mul_ps(minimum, of_block));
-            sums[n] = _mm512_sub_ps(_mm512_add_ps(sums[n], above), below);
+            let sum = _mm512_sub_ps(scaled(products[n], scale), scaled(minimums[n], minimum));
+            sums[n] = _mm512_add_ps(sums[n], _mm512_mul_ps(sum, _mm512_set1_ps(blocks[n].scale)));
         }
     }
     sums.map(|sums| stored(sums))
@@ -32,6 +31,9 @@ pub(in super::super) fn q4k<const N: usize>(tiles: &[TileQ4K], rows: [&[Q8K]; N]
 fn products<const N: usize>(tile: &TileQ4K, blocks: [&Q8K; N]) -> [__m512i; N] {
     let mut products = [_mm512_setzero_si512(); N];
     for group in 0..8 {
+        if group % 2 == 0 {
+            prefetch(&tile.quants[group / 2]);
+        }
         let mut weights = [_mm512_setzero_si512(); 8];
         for (weight, words) in weights.iter_mut().zip(&tile.quants[group / 2]) {
             let packed = load_words(words);
@@ -65,6 +67,7 @@ fn products<const N: usize>(tile: &TileQ4K, blocks: [&Q8K; N]) -> [__m512i; N] {
 fn minimums<const N: usize>(tile: &TileQ4K, blocks: [&Q8K; N]) -> [__m512i; N] {
     let mut products = [_mm512_setzero_si512(); N];
     for (pair, minimums) in tile.minimums.iter().enumerate() {
+        prefetch(minimums);
         let minimums = _mm512_cvtepu8_epi16(load_pairs(minimums));
         for (product, block) in products.iter_mut().zip(blocks) {
             let sums = &block.sums[4 * pair..4 * pair + 4];

@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::{broadcast, broadcast_sums, load_pairs, load_words, scaled, scales, stored};
 use crate::activations::Q8K;
+use crate::matmul::ahead::prefetch;
 use crate::matmul::tiles::Sums;
 use crate::matrix::tile::{TileQ6K, Words};
 
@@ -30,6 +31,7 @@ fn products<const N: usize>(tile: &TileQ6K, blocks: [&Q8K; N]) -> [__m512i; N] {
     let mut products = [_mm512_setzero_si512(); N];
     let mut excess = [_mm512_setzero_si512(); N];
     for (pair, scales) in tile.scales.iter().enumerate() {
+        prefetch(scales);
         let scales = _mm512_cvtepi8_epi16(load_pairs(scales));
         // The first scale of a row is the low half of its lane, the second the high half.
         let of_group = [
@@ -37,7 +39,9 @@ fn products<const N: usize>(tile: &TileQ6K, blocks: [&Q8K; N]) -> [__m512i; N] {
             _mm512_srai_epi32::<16>(scales),
         ];
         for (group, scale) in of_group.into_iter().enumerate() {
-            let weights = unpacked(&tile.quants[2 * pair + group]);
+            let words = &tile.quants[2 * pair + group];
+            prefetch(words);
+            let weights = unpacked(words);
             for n in 0..N {
                 let quants = &blocks[n].quants[32 * pair + 16 * group..32 * pair + 16 * group + 16];
                 let mut dot = _mm512_setzero_si512();

@@ -6,6 +6,7 @@ use half::f16;
 
 use super::{broadcast, load_words, scaled, scales, stored};
 use crate::activations::Q8_0;
+use crate::matmul::ahead::prefetch;
 use crate::matmul::tiles::Sums;
 use crate::matrix::tile::TileQ8_0;
 
@@ -14,6 +15,7 @@ use crate::matrix::tile::TileQ8_0;
 pub(in super::super) fn q8_0<const N: usize>(tiles: &[TileQ8_0], rows: [&[Q8_0]; N]) -> [Sums; N] {
     let mut sums = [_mm512_setzero_ps(); N];
     for (index, tile) in tiles.iter().enumerate() {
+        prefetch(tile);
         let mut weights = [_mm512_setzero_si512(); 8];
         for (weight, words) in weights.iter_mut().zip(&tile.quants) {
             *weight = _mm512_xor_si512(load_words(words), _mm512_set1_epi8(-128));
