@@ -19,8 +19,10 @@ pub struct Activations {
     values: Vec<f32>,
     /// For Q4_0, Q5_0 and Q8_0 weights.
     q8_0: Fresh<Q8_0>,
-    /// For the K formats.
+    /// For Q4_K and Q6_K weights.
     q8_k: Fresh<Q8K>,
+    /// For the other K formats.
+    candle_q8_k: Fresh<CandleQ8K>,
 }
 
 /// 32 activations in 8 bits.
@@ -43,6 +45,17 @@ pub(crate) struct Q8K {
     pub(crate) quants: [i8; 256],
     /// Of each 16 quants.
     pub(crate) sums: [i16; 16],
+    /// Of each 32 quants.
+    pub(crate) sums_of_32: [i16; 8],
+}
+
+/// The same as candle has it, `BlockQ8K`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct CandleQ8K {
+    pub(crate) scale: f32,
+    pub(crate) quants: [i8; 256],
+    sums: [i16; 16],
 }
 
 /// A quantised form and whether it is that of the current values.
@@ -72,6 +85,7 @@ impl Activations {
         self.values.resize(rows * columns, 0.0);
         self.q8_0.is_fresh = false;
         self.q8_k.is_fresh = false;
+        self.candle_q8_k.is_fresh = false;
         &mut self.values
     }
 
@@ -105,7 +119,8 @@ impl Activations {
         match format {
             Format::F32 | Format::F16 | Format::Bf16 => {}
             Format::Q4_0 | Format::Q5_0 | Format::Q8_0 => self.q8_0.refresh(&self.values),
-            _ => self.q8_k.refresh(&self.values),
+            Format::Q4K | Format::Q6K => self.q8_k.refresh(&self.values),
+            Format::Q2K | Format::Q3K | Format::Q5K => self.candle_q8_k.refresh(&self.values),
         }
     }
 
@@ -119,6 +134,12 @@ impl Activations {
     pub(crate) fn q8_k(&self, row: usize) -> &[Q8K] {
         let blocks = self.columns / 256;
         &self.q8_k.blocks[row * blocks..(row + 1) * blocks]
+    }
+
+    /// Row `row` in candle's blocks of 256; [`Activations::prepare`] came before.
+    pub(crate) fn candle_q8_k(&self, row: usize) -> &[CandleQ8K] {
+        let blocks = self.columns / 256;
+        &self.candle_q8_k.blocks[row * blocks..(row + 1) * blocks]
     }
 }
 
@@ -218,6 +239,26 @@ impl Quantise for Q8K {
         scale: 0.0,
         quants: [0; 256],
         sums: [0; 16],
+        sums_of_32: [0; 8],
+    };
+
+    #[inline(always)]
+    fn quantise(&mut self, values: &[f32]) {
+        let mut block = CandleQ8K::ZERO;
+        block.quantise(values);
+        (self.scale, self.quants, self.sums) = (block.scale, block.quants, block.sums);
+        for (pair, sum) in block.sums.as_chunks::<2>().0.iter().zip(&mut self.sums_of_32) {
+            *sum = pair[0] + pair[1];
+        }
+    }
+}
+
+impl Quantise for CandleQ8K {
+    const ELEMENTS: usize = 256;
+    const ZERO: CandleQ8K = CandleQ8K {
+        scale: 0.0,
+        quants: [0; 256],
+        sums: [0; 16],
     };
 
     #[inline(always)]
@@ -273,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_are_those_of_sixteen_quants() {
+    fn sums_are_those_of_sixteen_and_of_thirty_two_quants() {
         let mut activations = Activations::new();
         activations.copy_from(1, 512, &wave(512)).unwrap();
         activations.prepare(Format::Q6K);

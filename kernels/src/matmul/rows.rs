@@ -40,7 +40,7 @@ fn q8_0(activations: &Activations, row: usize) -> &[BlockQ8_0] {
 }
 
 fn q8_k(activations: &Activations, row: usize) -> &[BlockQ8K] {
-    blocks_of(activations.q8_k(row))
+    blocks_of(activations.candle_q8_k(row))
 }
 
 struct Piece<'a> {

@@ -51,7 +51,7 @@ pub(super) fn q4k<const N: usize>(tiles: &[TileQ4K], rows: [&[Q8K]; N]) -> [Sums
                         tile.quants[group / 2][word].map(|word| word.map(|byte| byte >> (4 * (group % 2)) & 15));
                     add_products(&mut dots, &quants, &block.quants[32 * group + 4 * word..]);
                 }
-                let sum = i32::from(block.sums[2 * group]) + i32::from(block.sums[2 * group + 1]);
+                let sum = i32::from(block.sums_of_32[group]);
                 for row in 0..TILE_ROWS {
                     products[row] += i32::from(tile.scales[group][row]) * dots[row];
                     minimums[row] += i32::from(tile.minimums[group / 2][row][group % 2]) * sum;
@@ -189,7 +189,7 @@ fn activation_block(format: Format, activations: &Activations, n: usize, index: 
         let block = &activations.q8_0(n)[index];
         (half(block.scale), &block.quants)
     } else {
-        let block = &activations.q8_k(n)[index];
+        let block = &activations.candle_q8_k(n)[index];
         (block.scale, &block.quants)
     }
 }

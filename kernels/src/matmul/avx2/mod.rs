@@ -57,12 +57,12 @@ fn broadcast(quants: &[i8], at: usize) -> __m256i {
     ]))
 }
 
-/// The sums of a block's activations.
+/// Eight times the sums of two neighbouring groups.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load_sums(sums: &[i16; 16]) -> __m256i {
-    // SAFETY: `sums` has the 32 bytes that are read; the load asks for no alignment.
-    unsafe { _mm256_loadu_si256(sums.as_ptr().cast()) }
+fn broadcast_sums(sums: &[i16], pair: usize) -> __m256i {
+    let sums = &sums[2 * pair..2 * pair + 2];
+    _mm256_set1_epi32(i32::from(sums[0]) & 0xffff | i32::from(sums[1]) << 16)
 }
 
 /// The f16 scales of eight rows from `first` on.

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{HALVES, broadcast, load_half, load_sums, load_words, scaled, scales, stored};
+use super::{HALVES, broadcast, broadcast_sums, load_half, load_words, scaled, scales, stored};
 use crate::activations::Q8K;
 use crate::matmul::ahead::prefetch;
 use crate::matmul::tiles::Sums;
@@ -21,12 +21,11 @@ pub(in super::super) fn q4k<const N: usize>(tiles: &[TileQ4K], rows: [&[Q8K]; N]
             let [first, second] = HALVES.map(|half| products(tile, half, blocks));
             std::array::from_fn(|n| [first[n], second[n]])
         };
-        let sums_of_32 = blocks.map(|block| pairs_of_sums(&block.sums));
+        let minimums = minimums(tile, blocks);
         for (half, first) in HALVES.into_iter().enumerate() {
-            let minimums = minimums(tile, first, sums_of_32);
             let (scale, minimum) = (scales(&tile.scale, first), scales(&tile.minimum, first));
             for n in 0..N {
-                let sum = _mm256_sub_ps(scaled(products[n][half], scale), scaled(minimums[n], minimum));
+                let sum = _mm256_sub_ps(scaled(products[n][half], scale), scaled(minimums[n][half], minimum));
                 let sum = _mm256_mul_ps(sum, _mm256_set1_ps(blocks[n].scale));
                 sums[n][half] = _mm256_add_ps(sums[n][half], sum);
             }
@@ -104,16 +103,19 @@ fn products_of_few<const N: usize>(tile: &TileQ4K, blocks: [&Q8K; N]) -> [[__m25
     products
 }
 
-/// Of eight rows from `first` on: the sum of group minimum * activation sum.
+/// Of both halves: the sum of group minimum * activation sum.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn minimums<const N: usize>(tile: &TileQ4K, first: usize, sums: [[i32; 4]; N]) -> [__m256i; N] {
-    let mut products = [_mm256_setzero_si256(); N];
+fn minimums<const N: usize>(tile: &TileQ4K, blocks: [&Q8K; N]) -> [[__m256i; 2]; N] {
+    let mut products = [[_mm256_setzero_si256(); 2]; N];
     for (pair, minimums) in tile.minimums.iter().enumerate() {
         prefetch(minimums);
-        let minimums = _mm256_cvtepu8_epi16(load_half(&minimums.as_flattened()[2 * first..]));
-        for (product, sums) in products.iter_mut().zip(&sums) {
-            *product = _mm256_add_epi32(*product, _mm256_madd_epi16(minimums, _mm256_set1_epi32(sums[pair])));
+        let minimums = HALVES.map(|first| _mm256_cvtepu8_epi16(load_half(&minimums.as_flattened()[2 * first..])));
+        for (products, block) in products.iter_mut().zip(blocks) {
+            let sums = broadcast_sums(&block.sums_of_32, pair);
+            for (product, minimums) in products.iter_mut().zip(minimums) {
+                *product = _mm256_add_epi32(*product, _mm256_madd_epi16(minimums, sums));
+            }
         }
     }
     products
@@ -134,14 +136,4 @@ fn twice(scales: &[u8; 16], first: usize) -> __m256i {
         _mm256_or_si256(low, _mm256_set1_epi16(8))
     };
     _mm256_shuffle_epi8(both, indices)
-}
-
-/// The sums of 32 quants, two and two.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn pairs_of_sums(sums: &[i16; 16]) -> [i32; 4] {
-    let sums = load_sums(sums);
-    let of_32 = _mm_hadd_epi16(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
-    let [low, high] = [_mm_cvtsi128_si64(of_32), _mm_extract_epi64::<1>(of_32)];
-    [low as i32, (low >> 32) as i32, high as i32, (high >> 32) as i32]
 }

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{HALVES, broadcast, load_words, scaled, scales, stored};
+use super::{HALVES, broadcast, broadcast_sums, load_words, scaled, scales, stored};
 use crate::activations::Q8K;
 use crate::matmul::ahead::prefetch;
 use crate::matmul::tiles::Sums;
@@ -21,11 +21,11 @@ pub(in super::super) fn q6k<const N: usize>(tiles: &[TileQ6K], rows: [&[Q8K]; N]
             let [first, second] = HALVES.map(|half| products::<N, 1>(tile, [half], blocks));
             std::array::from_fn(|n| [first[n][0], second[n][0]])
         };
+        let excess = excess(tile, blocks);
         for (half, first) in HALVES.into_iter().enumerate() {
-            let excess = excess(tile, first, blocks);
             let scale = scales(&tile.scale, first);
             for n in 0..N {
-                let product = _mm256_sub_epi32(products[n][half], _mm256_slli_epi32::<5>(excess[n]));
+                let product = _mm256_sub_epi32(products[n][half], _mm256_slli_epi32::<5>(excess[n][half]));
                 let scale = _mm256_mul_ps(scale, _mm256_set1_ps(blocks[n].scale));
                 sums[n][half] = _mm256_add_ps(sums[n][half], scaled(product, scale));
             }
@@ -93,28 +93,22 @@ fn unpacked(words: &[Words; 3], first: usize) -> [__m256i; 4] {
     ]
 }
 
-/// Of eight rows from `first` on: the sum of group scale * activation sum.
+/// Of both halves: the sum of group scale * activation sum.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn excess<const N: usize>(tile: &TileQ6K, first: usize, blocks: [&Q8K; N]) -> [__m256i; N] {
-    let mut products = [_mm256_setzero_si256(); N];
+fn excess<const N: usize>(tile: &TileQ6K, blocks: [&Q8K; N]) -> [[__m256i; 2]; N] {
+    let mut products = [[_mm256_setzero_si256(); 2]; N];
     for (pair, scales) in tile.scales.iter().enumerate() {
         prefetch(scales);
-        let scales = _mm256_cvtepi8_epi16(load_scales(scales, first));
-        for (product, block) in products.iter_mut().zip(blocks) {
+        let scales = HALVES.map(|first| _mm256_cvtepi8_epi16(load_scales(scales, first)));
+        for (products, block) in products.iter_mut().zip(blocks) {
             let sums = broadcast_sums(&block.sums, pair);
-            *product = _mm256_add_epi32(*product, _mm256_madd_epi16(scales, sums));
+            for (product, scales) in products.iter_mut().zip(scales) {
+                *product = _mm256_add_epi32(*product, _mm256_madd_epi16(scales, sums));
+            }
         }
     }
     products
-}
-
-/// Eight times the sums of two neighbouring groups.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn broadcast_sums(sums: &[i16; 16], pair: usize) -> __m256i {
-    let [first, second] = [sums[2 * pair], sums[2 * pair + 1]];
-    _mm256_set1_epi32(i32::from(first) & 0xffff | i32::from(second) << 16)
 }
 
 /// The first (`group` 0) or second (1) scale of each of eight rows from `first` on, twice in 16 bits.

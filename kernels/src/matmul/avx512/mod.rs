@@ -43,10 +43,11 @@ fn broadcast(quants: &[i8], at: usize) -> __m512i {
     ]))
 }
 
-/// Sixteen times two neighbouring sums.
+/// Sixteen times the sums of two neighbouring groups.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn broadcast_sums(sums: [i16; 2]) -> __m512i {
+fn broadcast_sums(sums: &[i16], pair: usize) -> __m512i {
+    let sums = &sums[2 * pair..2 * pair + 2];
     _mm512_set1_epi32(i32::from(sums[0]) & 0xffff | i32::from(sums[1]) << 16)
 }
 

@@ -70,8 +70,7 @@ fn minimums<const N: usize>(tile: &TileQ4K, blocks: [&Q8K; N]) -> [__m512i; N] {
         prefetch(minimums);
         let minimums = _mm512_cvtepu8_epi16(load_pairs(minimums));
         for (product, block) in products.iter_mut().zip(blocks) {
-            let sums = &block.sums[4 * pair..4 * pair + 4];
-            let sums = broadcast_sums([sums[0] + sums[1], sums[2] + sums[3]]);
+            let sums = broadcast_sums(&block.sums_of_32, pair);
             *product = _mm512_dpwssd_epi32(*product, minimums, sums);
         }
     }

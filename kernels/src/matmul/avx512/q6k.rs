@@ -52,7 +52,7 @@ fn products<const N: usize>(tile: &TileQ6K, blocks: [&Q8K; N]) -> [__m512i; N] {
             }
         }
         for n in 0..N {
-            let sums = broadcast_sums([blocks[n].sums[2 * pair], blocks[n].sums[2 * pair + 1]]);
+            let sums = broadcast_sums(&blocks[n].sums, pair);
             excess[n] = _mm512_dpwssd_epi32(excess[n], scales, sums);
         }
     }
