@@ -58,8 +58,8 @@ fn products<const N: usize>(tile: &TileQ4K, first: usize, blocks: [&Q8K; N]) -> 
         for (product, block) in products.iter_mut().zip(blocks) {
             let quants = &block.quants[32 * group..32 * group + 32];
             let mut dot = _mm256_maddubs_epi16(weights[0], broadcast(quants, 0));
-            for word in 1..8 {
-                dot = _mm256_add_epi16(dot, _mm256_maddubs_epi16(weights[word], broadcast(quants, 4 * word)));
+            for (word, weights) in weights.into_iter().enumerate().skip(1) {
+                dot = _mm256_add_epi16(dot, _mm256_maddubs_epi16(weights, broadcast(quants, 4 * word)));
             }
             *product = _mm256_add_epi32(*product, _mm256_madd_epi16(dot, scale));
         }

@@ -47,10 +47,10 @@ fn products<const N: usize>(tile: &TileQ4K, blocks: [&Q8K; N]) -> [__m512i; N] {
         let scale = widened(&tile.scales[group]);
         for (product, block) in products.iter_mut().zip(blocks) {
             let quants = &block.quants[32 * group..32 * group + 32];
-            for half in 0..2 {
+            for (half, weights) in weights.as_chunks::<4>().0.iter().enumerate() {
                 let mut dot = _mm512_setzero_si512();
-                for word in 4 * half..4 * half + 4 {
-                    dot = _mm512_dpbusd_epi32(dot, weights[word], broadcast(quants, 4 * word));
+                for (word, weights) in weights.iter().enumerate() {
+                    dot = _mm512_dpbusd_epi32(dot, *weights, broadcast(quants, 16 * half + 4 * word));
                 }
                 // 16 products are at most 16 * 15 * 127 < 2^15: the low 16 bits of the lane are the dot, and its high ones
                 // meet the zeros of the scale. This is a multiplication and an addition in one.
