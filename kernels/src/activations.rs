@@ -17,8 +17,10 @@ pub struct Activations {
     rows: usize,
     columns: usize,
     values: Vec<f32>,
-    /// For Q4_0, Q5_0 and Q8_0 weights.
+    /// For Q8_0 weights.
     q8_0: Fresh<Q8_0>,
+    /// For Q4_0 and Q5_0 weights.
+    candle_q8_0: Fresh<CandleQ8_0>,
     /// For Q4_K and Q6_K weights.
     q8_k: Fresh<Q8K>,
     /// For the other K formats.
@@ -29,9 +31,20 @@ pub struct Activations {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Q8_0 {
+    /// Multiplies the quants.
+    pub(crate) scale: f32,
+    /// Of the quants.
+    pub(crate) sum: i32,
+    /// -127 to 127.
+    pub(crate) quants: [i8; 32],
+}
+
+/// The same as candle has it, `BlockQ8_0`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct CandleQ8_0 {
     /// Multiplies the quants, f16.
     pub(crate) scale: u16,
-    /// -127 to 127.
     pub(crate) quants: [i8; 32],
 }
 
@@ -84,6 +97,7 @@ impl Activations {
         (self.rows, self.columns) = (rows, columns);
         self.values.resize(rows * columns, 0.0);
         self.q8_0.is_fresh = false;
+        self.candle_q8_0.is_fresh = false;
         self.q8_k.is_fresh = false;
         self.candle_q8_k.is_fresh = false;
         &mut self.values
@@ -118,7 +132,8 @@ impl Activations {
     pub(crate) fn prepare(&mut self, format: Format) {
         match format {
             Format::F32 | Format::F16 | Format::Bf16 => {}
-            Format::Q4_0 | Format::Q5_0 | Format::Q8_0 => self.q8_0.refresh(&self.values),
+            Format::Q8_0 => self.q8_0.refresh(&self.values),
+            Format::Q4_0 | Format::Q5_0 => self.candle_q8_0.refresh(&self.values),
             Format::Q4K | Format::Q6K => self.q8_k.refresh(&self.values),
             Format::Q2K | Format::Q3K | Format::Q5K => self.candle_q8_k.refresh(&self.values),
         }
@@ -126,20 +141,22 @@ impl Activations {
 
     /// Row `row` in blocks of 32; [`Activations::prepare`] came before.
     pub(crate) fn q8_0(&self, row: usize) -> &[Q8_0] {
-        let blocks = self.columns / 32;
-        &self.q8_0.blocks[row * blocks..(row + 1) * blocks]
+        self.q8_0.row(row, self.columns)
+    }
+
+    /// Row `row` in candle's blocks of 32; [`Activations::prepare`] came before.
+    pub(crate) fn candle_q8_0(&self, row: usize) -> &[CandleQ8_0] {
+        self.candle_q8_0.row(row, self.columns)
     }
 
     /// Row `row` in blocks of 256; [`Activations::prepare`] came before.
     pub(crate) fn q8_k(&self, row: usize) -> &[Q8K] {
-        let blocks = self.columns / 256;
-        &self.q8_k.blocks[row * blocks..(row + 1) * blocks]
+        self.q8_k.row(row, self.columns)
     }
 
     /// Row `row` in candle's blocks of 256; [`Activations::prepare`] came before.
     pub(crate) fn candle_q8_k(&self, row: usize) -> &[CandleQ8K] {
-        let blocks = self.columns / 256;
-        &self.candle_q8_k.blocks[row * blocks..(row + 1) * blocks]
+        self.candle_q8_k.row(row, self.columns)
     }
 }
 
@@ -155,6 +172,11 @@ trait Quantise: Copy + Send + Sync {
 }
 
 impl<T: Quantise> Fresh<T> {
+    fn row(&self, row: usize, columns: usize) -> &[T] {
+        let blocks = columns / T::ELEMENTS;
+        &self.blocks[row * blocks..(row + 1) * blocks]
+    }
+
     fn refresh(&mut self, values: &[f32]) {
         if self.is_fresh {
             return;
@@ -221,6 +243,23 @@ fn round(values: &[f32], largest: f32, quants: &mut [i8]) {
 impl Quantise for Q8_0 {
     const ELEMENTS: usize = 32;
     const ZERO: Q8_0 = Q8_0 {
+        scale: 0.0,
+        sum: 0,
+        quants: [0; 32],
+    };
+
+    #[inline(always)]
+    fn quantise(&mut self, values: &[f32]) {
+        let largest = magnitude(values);
+        self.scale = largest / 127.0;
+        round(values, largest, &mut self.quants);
+        self.sum = self.quants.iter().map(|quant| i32::from(*quant)).sum();
+    }
+}
+
+impl Quantise for CandleQ8_0 {
+    const ELEMENTS: usize = 32;
+    const ZERO: CandleQ8_0 = CandleQ8_0 {
         scale: 0,
         quants: [0; 32],
     };
@@ -286,8 +325,16 @@ mod tests {
         let row = |row| match format {
             Format::Q8_0 => {
                 let blocks = activations.q8_0(row).iter();
-                let blocks = blocks.map(|block| (f16::from_bits(block.scale).to_f32(), &block.quants[..]));
-                blocks.collect::<Vec<_>>()
+                blocks.map(|block| (block.scale, &block.quants[..])).collect::<Vec<_>>()
+            }
+            Format::Q4_0 => {
+                let blocks = activations.candle_q8_0(row).iter();
+                let scale = |block: &CandleQ8_0| f16::from_bits(block.scale).to_f32();
+                blocks.map(|block| (scale(block), &block.quants[..])).collect()
+            }
+            Format::Q5K => {
+                let blocks = activations.candle_q8_k(row).iter();
+                blocks.map(|block| (block.scale, &block.quants[..])).collect()
             }
             _ => {
                 let blocks = activations.q8_k(row).iter();
@@ -303,7 +350,7 @@ mod tests {
     #[test]
     fn eight_bits_are_within_half_a_step() {
         let values = wave(512);
-        for format in [Format::Q8_0, Format::Q4K] {
+        for format in [Format::Q8_0, Format::Q4_0, Format::Q4K, Format::Q5K] {
             let mut activations = Activations::new();
             activations.copy_from(2, 256, &values).unwrap();
             activations.prepare(format);
@@ -317,6 +364,13 @@ mod tests {
     fn sums_are_those_of_sixteen_and_of_thirty_two_quants() {
         let mut activations = Activations::new();
         activations.copy_from(1, 512, &wave(512)).unwrap();
+        activations.prepare(Format::Q8_0);
+        for block in activations.q8_0(0) {
+            assert_eq!(
+                block.quants.iter().map(|quant| i32::from(*quant)).sum::<i32>(),
+                block.sum
+            );
+        }
         activations.prepare(Format::Q6K);
         for block in activations.q8_k(0) {
             for (quants, sum) in block.quants.chunks(16).zip(block.sums) {

@@ -8,7 +8,7 @@ use candle_core::quantized::k_quants::{
 use half::{bf16, f16};
 
 use crate::KernelError;
-use crate::activations::{CandleQ8K, Q8_0, Q8K};
+use crate::activations::{CandleQ8_0, CandleQ8K, Q8_0, Q8K};
 use crate::matrix::tile::{TileQ4K, TileQ6K, TileQ8_0};
 
 /// A type that bytes may be reinterpreted as.
@@ -27,11 +27,12 @@ macro_rules! plain {
 }
 plain!(
     i8, u16, u64, f32, f16, bf16, BlockQ4_0, BlockQ5_0, BlockQ8_0, BlockQ2K, BlockQ3K, BlockQ4K, BlockQ5K, BlockQ6K,
-    BlockQ8K, CandleQ8K, Q8_0, Q8K, TileQ4K, TileQ6K, TileQ8_0
+    BlockQ8K, CandleQ8_0, CandleQ8K, Q8_0, Q8K, TileQ4K, TileQ6K, TileQ8_0
 );
 /// No padding: the fields' sizes sum to the whole.
 const _: () = {
-    assert!(size_of::<Q8_0>() == 2 + 32 && size_of::<Q8K>() == 4 + 256 + 32 + 16);
+    assert!(size_of::<Q8_0>() == 4 + 4 + 32 && size_of::<CandleQ8_0>() == 2 + 32);
+    assert!(size_of::<Q8K>() == 4 + 256 + 32 + 16);
     assert!(size_of::<CandleQ8K>() == 4 + 256 + 32);
     assert!(size_of::<TileQ4K>() == 2048 + 128 + 128 + 32 + 32);
     assert!(size_of::<TileQ6K>() == 2048 + 1024 + 256 + 32 + 32);

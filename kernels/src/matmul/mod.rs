@@ -1,4 +1,5 @@
-//! Activations times a matrix of weights: `output[n][row] = sum over columns of activations[n][column] * weights[row][column]`.
+//! Activations times a matrix of weights: `output[n][row]` is the sum over the columns of `activations[n][column]` times
+//! `weights[row][column]`.
 //!
 //! Integers are added up exactly within a block, then the blocks' sums in their order, so that every twin gives the same
 //! bits, and a row's result does not depend on the rows beside it.

@@ -36,7 +36,7 @@ pub(super) fn piece(product: &Product<'_>, index: usize, activations: &Activatio
 }
 
 fn q8_0(activations: &Activations, row: usize) -> &[BlockQ8_0] {
-    blocks_of(activations.q8_0(row))
+    blocks_of(activations.candle_q8_0(row))
 }
 
 fn q8_k(activations: &Activations, row: usize) -> &[BlockQ8K] {
@@ -69,7 +69,7 @@ impl Piece<'_> {
         for row in self.rows.clone() {
             let weight = self.product.weights.row(row);
             for n in self.panel.clone() {
-                let dot = dot_q5_0(weight, bytes_of(self.activations.q8_0(n)));
+                let dot = dot_q5_0(weight, bytes_of(self.activations.candle_q8_0(n)));
                 self.product.output.set(n, row, dot);
             }
         }

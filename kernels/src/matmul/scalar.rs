@@ -116,7 +116,7 @@ pub(super) fn q8_0<const N: usize>(tiles: &[TileQ8_0], rows: [&[Q8_0]; N]) -> [S
                 }
             }
             for row in 0..TILE_ROWS {
-                sums[row] += dots[row] as f32 * (half(tile.scale[row]) * half(block.scale));
+                sums[row] += dots[row] as f32 * (half(tile.scale[row]) * block.scale);
             }
         }
         sums
@@ -186,7 +186,7 @@ fn dot_quantised(weights: &PackedMatrix, row: usize, activations: &Activations, 
 /// The scale and the integers of block `index` of activation row `n`.
 fn activation_block(format: Format, activations: &Activations, n: usize, index: usize) -> (f32, &[i8]) {
     if format.block_elements() == 32 {
-        let block = &activations.q8_0(n)[index];
+        let block = &activations.candle_q8_0(n)[index];
         (half(block.scale), &block.quants)
     } else {
         let block = &activations.candle_q8_k(n)[index];

@@ -4,10 +4,9 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-
-use super::error::BenchError;
 use models::{KvFormat, Simd};
 
+use super::error::BenchError;
 use crate::config::{ConfigError, ModelChoice, Source};
 use crate::failure::Failure;
 
@@ -16,8 +15,8 @@ const SEQUENCES_MAX: usize = 256;
 /// Batch sizes of one run at most.
 const BATCHES_MAX: usize = 16;
 
-/// One option that takes a number or a list: flag, what stands for it, help.
-struct Number {
+/// One option that takes a value: flag, what stands for it, help.
+struct Flag {
     key: &'static str,
     flag: &'static str,
     value: &'static str,
@@ -25,15 +24,15 @@ struct Number {
 }
 
 #[rustfmt::skip] // A table reads by rows.
-const NUMBERS: [Number; 8] = [
-    Number { key: "prompt_tokens", flag: "prompt-tokens", value: "TOKENS", help: "Length of the prompt [default: 512]" },
-    Number { key: "decode_tokens", flag: "decode-tokens", value: "TOKENS", help: "Tokens decoded after it [default: 64]" },
-    Number { key: "history_tokens", flag: "history-tokens", value: "TOKENS", help: "Length of the first turn before a second one [default: 2000]" },
-    Number { key: "batch", flag: "batch", value: "LIST", help: "Sequences decoded together [default: 1,2,4,8,16]" },
-    Number { key: "rounds", flag: "rounds", value: "COUNT", help: "Repetitions; the median counts [default: 3]" },
-    Number { key: "kv", flag: "kv", value: "FORMAT", help: "How the KV cache stores keys and values: f16 or q8_0 [default: f16]" },
-    Number { key: "simd", flag: "simd", value: "SET", help: "The widest vector instructions to use: scalar, avx2 or avx512 [default: avx512]" },
-    Number { key: "threads", flag: "threads", value: "COUNT", help: "Threads [default: all cores that the process may use]" },
+const FLAGS: [Flag; 8] = [
+    Flag { key: "prompt_tokens", flag: "prompt-tokens", value: "TOKENS", help: "Length of the prompt [default: 512]" },
+    Flag { key: "decode_tokens", flag: "decode-tokens", value: "TOKENS", help: "Tokens decoded after it [default: 64]" },
+    Flag { key: "history_tokens", flag: "history-tokens", value: "TOKENS", help: "Length of the first turn before a second one [default: 2000]" },
+    Flag { key: "batch", flag: "batch", value: "LIST", help: "Sequences decoded together [default: 1,2,4,8,16]" },
+    Flag { key: "rounds", flag: "rounds", value: "COUNT", help: "Repetitions; the median counts [default: 3]" },
+    Flag { key: "kv", flag: "kv", value: "FORMAT", help: "How the KV cache stores keys and values: f16 or q8_0 [default: f16]" },
+    Flag { key: "simd", flag: "simd", value: "SET", help: "The widest vector instructions to use: scalar, avx2 or avx512 [default: avx512]" },
+    Flag { key: "threads", flag: "threads", value: "COUNT", help: "Threads [default: all cores that the process may use]" },
 ];
 
 /// The words, not yet understood.
@@ -42,20 +41,20 @@ pub(crate) struct Words {
     model: Option<PathBuf>,
     json: bool,
     plot: Option<PathBuf>,
-    numbers: Vec<(&'static str, String)>,
+    values: Vec<(&'static str, String)>,
 }
 
 /// The subcommand for the command line's parser.
 pub(crate) fn command() -> Command {
     let path =
         |id: &'static str, value: &'static str| Arg::new(id).value_name(value).value_parser(value_parser!(PathBuf));
-    let number = |number: &Number| {
-        Arg::new(number.key)
-            .long(number.flag)
-            .value_name(number.value)
+    let value = |flag: &Flag| {
+        Arg::new(flag.key)
+            .long(flag.flag)
+            .value_name(flag.value)
             .action(ArgAction::Set)
             .allow_negative_numbers(true)
-            .help(number.help)
+            .help(flag.help)
     };
     Command::new("bench")
         .about("Measure how fast this machine runs a model, beside what it could do at most")
@@ -74,7 +73,7 @@ pub(crate) fn command() -> Command {
                 .long("plot")
                 .help("Draw tokens per second over the batch size, as SVG"),
         )
-        .args(NUMBERS.iter().map(number))
+        .args(FLAGS.iter().map(value))
 }
 
 /// What the parser found.
@@ -84,7 +83,7 @@ pub(crate) fn words(given: &ArgMatches) -> Words {
         model: given.get_one::<PathBuf>("file").cloned(),
         json: given.get_flag("json"),
         plot: given.get_one::<PathBuf>("plot").cloned(),
-        numbers: NUMBERS.iter().filter_map(|number| text(number.key)).collect(),
+        values: FLAGS.iter().filter_map(|flag| text(flag.key)).collect(),
     }
 }
 
@@ -142,7 +141,7 @@ impl Arguments {
 
 impl Words {
     fn text(&self, key: &str) -> Option<&str> {
-        let (_, text) = self.numbers.iter().find(|(name, _)| *name == key)?;
+        let (_, text) = self.values.iter().find(|(name, _)| *name == key)?;
         Some(text)
     }
 
@@ -272,10 +271,20 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_one_of_those_that_its_refusal_lists() {
+        let found = check("--kv q8_0 --simd avx2").unwrap();
+        assert_eq!((found.kv, found.simd), (KvFormat::Q8_0, Simd::Avx2));
+        for (flag, names) in [("kv", "f16, q8_0"), ("simd", "scalar, avx2, avx512")] {
+            let said = check(&format!("--{flag} fast")).unwrap_err();
+            assert!(said.contains("\"fast\"") && said.contains(names), "{said}");
+        }
+    }
+
+    #[test]
     fn batches_rise_and_are_neither_none_nor_too_many_nor_too_large() {
         for good in ["1", "256", "1,2,3", "1, 2"] {
             let words = Words {
-                numbers: vec![("batch", good.to_owned())],
+                values: vec![("batch", good.to_owned())],
                 ..Words::default()
             };
             assert!(Arguments::check(&words).is_ok(), "{good}");

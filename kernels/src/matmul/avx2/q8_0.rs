@@ -2,8 +2,6 @@
 
 use std::arch::x86_64::*;
 
-use half::f16;
-
 use super::{HALVES, broadcast, load_words, scaled, scales, stored};
 use crate::activations::Q8_0;
 use crate::matmul::ahead::prefetch;
@@ -20,7 +18,7 @@ pub(in super::super) fn q8_0<const N: usize>(tiles: &[TileQ8_0], rows: [&[Q8_0];
         for (half, first) in HALVES.into_iter().enumerate() {
             let scale = scales(&tile.scale, first);
             for n in 0..N {
-                let of_block = _mm256_set1_ps(f16::from_bits(blocks[n].scale).to_f32());
+                let of_block = _mm256_set1_ps(blocks[n].scale);
                 sums[n][half] = _mm256_add_ps(sums[n][half], scaled(dots[n][half], _mm256_mul_ps(scale, of_block)));
             }
         }

@@ -2,8 +2,6 @@
 
 use std::arch::x86_64::*;
 
-use half::f16;
-
 use super::{broadcast, load_words, scaled, scales, stored};
 use crate::activations::Q8_0;
 use crate::matmul::ahead::prefetch;
@@ -24,7 +22,7 @@ pub(in super::super) fn q8_0<const N: usize>(tiles: &[TileQ8_0], rows: [&[Q8_0];
         for (sums, row) in sums.iter_mut().zip(rows) {
             let block = &row[index];
             let dot = dot(&weights, block);
-            let scale = _mm512_mul_ps(scale, _mm512_set1_ps(f16::from_bits(block.scale).to_f32()));
+            let scale = _mm512_mul_ps(scale, _mm512_set1_ps(block.scale));
             *sums = _mm512_add_ps(*sums, scaled(dot, scale));
         }
     }
@@ -35,11 +33,9 @@ pub(in super::super) fn q8_0<const N: usize>(tiles: &[TileQ8_0], rows: [&[Q8_0];
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn dot(weights: &[__m512i; 8], block: &Q8_0) -> __m512i {
     let mut dots = [_mm512_setzero_si512(); 2];
-    let mut excess = _mm512_setzero_si512();
     for (word, weights) in weights.iter().enumerate() {
-        let activations = broadcast(&block.quants, 4 * word);
-        dots[word % 2] = _mm512_dpbusd_epi32(dots[word % 2], *weights, activations);
-        excess = _mm512_dpbusd_epi32(excess, _mm512_set1_epi8(1), activations);
+        dots[word % 2] = _mm512_dpbusd_epi32(dots[word % 2], *weights, broadcast(&block.quants, 4 * word));
     }
-    _mm512_sub_epi32(_mm512_add_epi32(dots[0], dots[1]), _mm512_slli_epi32::<7>(excess))
+    let excess = _mm512_set1_epi32(block.sum << 7);
+    _mm512_sub_epi32(_mm512_add_epi32(dots[0], dots[1]), excess)
 }
