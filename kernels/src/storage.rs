@@ -72,13 +72,16 @@ pub(crate) fn zeroed<T: Plain>(count: usize) -> Result<Vec<T>, KernelError> {
     Ok(unsafe { Vec::from_raw_parts(start, count, count) })
 }
 
-/// `values` seen as blocks of another type.
-pub(crate) fn blocks_of<T: Plain, U: Plain>(values: &[T]) -> &[U] {
-    const { assert!(align_of::<U>() <= align_of::<T>()) };
-    let count = size_of_val(values) / size_of::<U>();
-    // SAFETY: `count * size_of::<U>()` bytes are within the slice, whose alignment is enough for `U` by the assertion above;
-    // neither type has padding and any bits are valid.
-    unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<U>(), count) }
+/// `bytes` seen as blocks; a tail shorter than one block is left out.
+///
+/// # Panics
+/// If the bytes do not start at a block's alignment: they are a storage's, or other blocks of that alignment.
+pub(crate) fn blocks_of<T: Plain>(bytes: &[u8]) -> &[T] {
+    assert!(bytes.as_ptr().cast::<T>().is_aligned());
+    let count = bytes.len() / size_of::<T>();
+    // SAFETY: `count * size_of::<T>()` bytes are within the slice, the start is aligned as just checked, and any bits are
+    // valid values of a `Plain` type.
+    unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<T>(), count) }
 }
 
 /// Bytes of a [`Storage`] seen as blocks, to be written; a tail shorter than one block is left out.
@@ -123,12 +126,7 @@ impl Storage {
 
     /// The storage seen as blocks; a tail shorter than one block is left out.
     pub(crate) fn blocks<T: Plain>(&self) -> &[T] {
-        let bytes = self.bytes();
-        assert!(bytes.as_ptr().cast::<T>().is_aligned());
-        let count = bytes.len() / size_of::<T>();
-        // SAFETY: `count * size_of::<T>()` bytes are within the slice, the start is aligned as just checked, and any bits
-        // are valid values of a `Plain` type.
-        unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<T>(), count) }
+        blocks_of(self.bytes())
     }
 }
 

@@ -36,11 +36,11 @@ pub(super) fn piece(product: &Product<'_>, index: usize, activations: &Activatio
 }
 
 fn q8_0(activations: &Activations, row: usize) -> &[BlockQ8_0] {
-    blocks_of(activations.candle_q8_0(row))
+    blocks_of(bytes_of(activations.candle_q8_0(row)))
 }
 
 fn q8_k(activations: &Activations, row: usize) -> &[BlockQ8K] {
-    blocks_of(activations.candle_q8_k(row))
+    blocks_of(bytes_of(activations.candle_q8_k(row)))
 }
 
 struct Piece<'a> {
