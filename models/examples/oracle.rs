@@ -1,7 +1,6 @@
-//! Compares a model file of real size with the f32 oracle, and measures its speed.
+//! Compares a model file of real size with the f32 oracle.
 //!
 //!     cargo run --release -p models --example oracle -- FILE.gguf [TOKENS] [f16|q8_0]
-//!     cargo run --release -p models --example oracle -- FILE.gguf --speed [f16|q8_0]
 //!
 //! The last word is how keys and values are stored, f16 if it is not given.
 //!
@@ -43,7 +42,7 @@ fn main() {
     }
     let kv_format = named.unwrap_or(KvFormat::F16);
     let Some(path) = arguments.first() else {
-        println!("usage: oracle FILE.gguf [TOKENS | --speed] [f16 | q8_0]");
+        println!("usage: oracle FILE.gguf [TOKENS] [f16 | q8_0]");
         return;
     };
     let gguf = Gguf::open(Path::new(path)).unwrap();
@@ -55,10 +54,8 @@ fn main() {
         start.elapsed().as_secs_f64()
     );
     let mut model = CpuModel::new(weights, 2048, 1024, kv_format).unwrap();
-    match arguments.get(1).map(String::as_str) {
-        Some("--speed") => speed(&mut model),
-        tokens => compare(&gguf, &mut model, tokens.map_or(32, |tokens| tokens.parse().unwrap())),
-    }
+    let tokens = arguments.get(1).map_or(32, |tokens| tokens.parse().unwrap());
+    compare(&gguf, &mut model, tokens);
 }
 
 /// Tokens that are spread over the vocabulary.
@@ -165,44 +162,4 @@ fn likeliest(values: &[f64]) -> usize {
     (0..values.len())
         .max_by(|a, b| values[*a].total_cmp(&values[*b]))
         .unwrap_or(0)
-}
-
-/// Prefill, decode and decode in batches, in tokens per second, best of three.
-fn speed(model: &mut CpuModel) {
-    let vocabulary = model.shape().vocabulary;
-    let best = |rounds: usize, tokens: usize, work: &mut dyn FnMut()| {
-        let seconds = (0..rounds).map(|_| {
-            let start = Instant::now();
-            work();
-            start.elapsed().as_secs_f64()
-        });
-        tokens as f64 / seconds.fold(f64::INFINITY, f64::min)
-    };
-    let long = prompt(512, vocabulary);
-    println!(
-        "prefill 512: {:.1} tokens/s",
-        best(2, 512, &mut || drop(step(model, &long, 0)))
-    );
-    println!(
-        "decode at 512: {:.1} tokens/s",
-        best(3, 8, &mut || (0..8).for_each(|i| drop(step(model, &[7], 512 + i))))
-    );
-    let tables: Vec<Vec<u32>> = (0..16).map(|row| (row * 32..(row + 1) * 32).collect()).collect();
-    for rows in [1, 2, 4, 8, 16] {
-        let mut logits = Vec::new();
-        let mut batch = |position: usize| {
-            let segment = |table| Segment {
-                tokens: &[7],
-                first_position: position,
-                block_table: table,
-                wants_logits: true,
-            };
-            let batch: Vec<Segment> = tables[..rows].iter().map(|table| segment(table)).collect();
-            model.forward(&batch, &mut logits).unwrap();
-        };
-        println!(
-            "batch of {rows}: {:.1} tokens/s",
-            best(3, 4 * rows, &mut || (100..104).for_each(&mut batch))
-        );
-    }
 }
