@@ -2,7 +2,6 @@
 //! and escaped here, once, so that no line can be forged and no terminal steered.
 
 use std::fmt::{self, Write as _};
-use std::io::IsTerminal;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -16,6 +15,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::LogFormat;
+use crate::paint::Paint;
 
 /// Characters that a field shows at most.
 const FIELD_CHARS: usize = 256;
@@ -28,7 +28,7 @@ pub(crate) fn start(filter: &str, format: LogFormat) {
     let targets: Targets = filter
         .parse()
         .unwrap_or_else(|_| Targets::new().with_default(Level::INFO));
-    let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let Paint { is_coloured } = Paint::on(&std::io::stderr());
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .event_format(Lines { format, is_coloured });

@@ -10,15 +10,17 @@ mod failure;
 mod http;
 mod logging;
 mod metrics;
+mod paint;
 mod start;
 mod units;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use cli::Task;
 use config::Config;
 use failure::Failure;
+use paint::Paint;
 
 fn main() -> ExitCode {
     let (task, said) = match cli::parse(std::env::args_os()) {
@@ -52,12 +54,7 @@ fn print(page: &str) -> Result<ExitCode, Failure> {
 
 /// One line on stderr, whatever the log's filter and format: there may be no log yet.
 fn complain(failure: &Failure) {
-    let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let (red, plain) = if is_coloured {
-        ("\x1b[1;31m", "\x1b[0m")
-    } else {
-        ("", "")
-    };
+    let error = Paint::on(&std::io::stderr()).alarm("error:");
     let line = logging::safe(&failure.to_string(), 2048);
-    let _ = writeln!(std::io::stderr(), "{red}error:{plain} {line}");
+    let _ = writeln!(std::io::stderr(), "{error} {line}");
 }

@@ -11,7 +11,6 @@ mod steps;
 mod table;
 mod turns;
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -22,6 +21,7 @@ pub(crate) use arguments::{Words, command, words};
 pub(crate) use error::BenchError;
 
 use crate::failure::Failure;
+use crate::paint::Paint;
 use crate::start;
 use arguments::Arguments;
 use plan::Plan;
@@ -42,12 +42,10 @@ pub(crate) fn run(words: &Words) -> Result<ExitCode, Failure> {
     let page = if arguments.json {
         report.json().context("the report is not JSON")?
     } else {
-        let stdout = std::io::stdout();
-        let is_coloured = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        table::page(&report, table::Paint { is_coloured })
+        table::page(&report, Paint::on(&std::io::stdout()))
     };
-    // A reader that has seen enough, such as `head`, is no failure.
-    let _ = std::io::stdout().write_all(page.as_bytes());
+    // Before the plot, so that figures that took minutes are not lost with it.
+    let done = crate::print(&page)?;
     if let Some(path) = &arguments.plot {
         let drawing = plot::svg(&report)?;
         let unwritable = |cause| BenchError::PlotUnwritable {
@@ -56,7 +54,7 @@ pub(crate) fn run(words: &Words) -> Result<ExitCode, Failure> {
         };
         std::fs::write(path, drawing).map_err(unwritable)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(done)
 }
 
 /// Everything in turn: first what the memory's peak is made of, the machine's limits last.

@@ -3,43 +3,11 @@
 use std::fmt::Write as _;
 
 use super::report::Report;
+use crate::paint::Paint;
 use crate::units::{bytes, grouped, parameters};
 
 /// Cells of the bar beside a speed.
 const BAR_CELLS: usize = 20;
-
-/// Whether to colour.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Paint {
-    pub(super) is_coloured: bool,
-}
-
-impl Paint {
-    fn with(self, code: &str, text: &str) -> String {
-        if self.is_coloured && !text.is_empty() {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
-    }
-
-    fn bold(self, text: &str) -> String {
-        self.with("1", text)
-    }
-
-    fn dim(self, text: &str) -> String {
-        self.with("2", text)
-    }
-
-    /// A share of the whole bar, coloured up to it.
-    fn bar(self, share: f64) -> String {
-        let filled = (0..BAR_CELLS)
-            .filter(|cell| share >= (*cell as f64 + 0.5) / BAR_CELLS as f64)
-            .count();
-        let (full, empty) = ("━".repeat(filled), "─".repeat(BAR_CELLS - filled));
-        self.with("36", &full) + &self.dim(&empty)
-    }
-}
 
 /// One speed.
 struct Row {
@@ -138,7 +106,7 @@ fn speeds(page: &mut String, report: &Report, paint: Paint) {
             time(row.seconds),
             row.memory_share.map_or_else(|| "-".to_owned(), percent),
             percent(row.int8_share),
-            paint.bar(share),
+            bar(share, paint),
         );
     }
 }
@@ -172,6 +140,15 @@ fn rows(report: &Report) -> Vec<Row> {
         int8_share: batch.int8_share,
     }));
     rows
+}
+
+/// A share of the whole bar, coloured up to it.
+fn bar(share: f64, paint: Paint) -> String {
+    let filled = (0..BAR_CELLS)
+        .filter(|cell| share >= (*cell as f64 + 0.5) / BAR_CELLS as f64)
+        .count();
+    let (full, empty) = ("━".repeat(filled), "─".repeat(BAR_CELLS - filled));
+    paint.accent(&full) + &paint.dim(&empty)
 }
 
 fn first_tokens(page: &mut String, report: &Report, paint: Paint) {
@@ -339,7 +316,7 @@ mod tests {
             (1.0, 20),
             (7.0, 20),
         ] {
-            let bar = PLAIN.bar(share);
+            let bar = bar(share, PLAIN);
             assert_eq!(bar.chars().count(), BAR_CELLS);
             assert_eq!(bar.chars().filter(|cell| *cell == '━').count(), filled, "{share}");
         }

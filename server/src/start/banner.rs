@@ -1,11 +1,12 @@
 //! The start-up lines: what runs, with what memory, and where to point a client.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::Write as _;
 use std::net::SocketAddr;
 
 use super::Loaded;
 use crate::config::{Config, LogFormat};
+use crate::paint::Paint;
 use crate::units::{bytes, grouped, parameters};
 
 /// Tells whoever started the program that it is ready: as lines for people, as one event for machines.
@@ -17,37 +18,9 @@ pub(super) fn show(loaded: &Loaded, config: &Config, address: SocketAddr) {
         tracing::info!(%address, model = model.id, engines, kv_tokens, kv, context = model.context_tokens, "ready");
         return;
     }
-    let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let text = lines(loaded, config, address, Paint { is_coloured });
+    let text = lines(loaded, config, address, Paint::on(&std::io::stderr()));
     // Nobody can be told that stderr is gone.
     let _ = std::io::stderr().write_all(text.as_bytes());
-}
-
-#[derive(Clone, Copy)]
-struct Paint {
-    is_coloured: bool,
-}
-
-impl Paint {
-    fn with(self, code: &str, text: &str) -> String {
-        if self.is_coloured {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
-    }
-
-    fn bold(self, text: &str) -> String {
-        self.with("1", text)
-    }
-
-    fn dim(self, text: &str) -> String {
-        self.with("2", text)
-    }
-
-    fn link(self, text: &str) -> String {
-        self.with("36", text)
-    }
 }
 
 fn lines(loaded: &Loaded, config: &Config, address: SocketAddr, paint: Paint) -> String {
@@ -94,9 +67,9 @@ fn lines(loaded: &Loaded, config: &Config, address: SocketAddr, paint: Paint) ->
         page,
         "\n  {} {}\n  {} base URL {}, model {}, any API key\n  {} Ctrl-C; running replies get {} s to end\n\n",
         paint.dim("listening"),
-        paint.link(&base),
+        paint.accent(&base),
         paint.dim("clients  "),
-        paint.link(&format!("{base}/v1")),
+        paint.accent(&format!("{base}/v1")),
         paint.bold(&model.id),
         paint.dim("stop     "),
         config.drain.as_secs(),
