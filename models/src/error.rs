@@ -85,6 +85,24 @@ pub enum ModelsError {
         /// The most.
         allowed: usize,
     },
+    /// A matrix with fewer rows than devices that shall share them.
+    #[error(
+        "tensor {tensor} has too few rows to be shared by so many devices ({rows}): use fewer or another placement"
+    )]
+    TooManyParts {
+        /// The tensor.
+        tensor: String,
+        /// Its rows.
+        rows: u64,
+    },
+    /// A device could not be opened or failed.
+    #[error("{device}: {reason}")]
+    Device {
+        /// Its name.
+        device: String,
+        /// What went wrong and what to do.
+        reason: String,
+    },
     /// A matrix, a pool or threads could not be had.
     #[error("{what}: {source}")]
     Kernel {

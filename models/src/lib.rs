@@ -2,14 +2,20 @@
 //!
 //! One decoder serves every dense model of the DeepSeek-R1 family: qwen2, llama and qwen3, told apart by the file's
 //! metadata. [`Config`] says what the file is or why it is refused, [`Weights`] holds its tensors once for the whole
-//! process, [`CpuModel`] runs them with a KV pool of its own.
+//! process, [`CpuModel`] runs them with a KV pool of its own. [`Model`] runs one on the devices of a [`Layout`].
 
+mod batch;
 mod config;
 mod cpu;
+mod decoder;
+mod device;
 mod error;
 pub mod limits;
 mod load;
+mod model;
 mod placement;
+mod run;
+mod slice;
 mod tensors;
 pub mod tiny;
 mod weights;
@@ -19,6 +25,8 @@ pub use config::{Architecture, Config, Rope};
 pub use cpu::CpuModel;
 pub use error::ModelsError;
 pub use kernels::{KvFormat, Simd, ceiling};
+pub use model::{Model, Options};
 pub use placement::{DeviceError, DeviceKind, DeviceSpec, Layout, Placement, Share};
+pub use run::{DeviceStatus, DevicesStatus};
 pub use weights::Weights;
 pub use work::{Matrices, Work};

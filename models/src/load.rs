@@ -1,23 +1,25 @@
 //! Reading tensors: several threads, each packing what it has read for the kernels; the file's bytes are not kept.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use kernels::{KernelError, PackedMatrix, Part};
 use library::{Gguf, TensorInfo};
 
+use crate::device::Piece;
 use crate::error::ModelsError;
 use crate::tensors::format;
+use crate::weights::Meter;
 
 /// Bytes of one read: large enough for any disk's throughput, small enough to be packed out of the second-level cache and
 /// that threads end together.
 const PART_BYTES: usize = 256 << 10;
 
-/// An empty matrix for `tensor`, whose shape was checked.
-pub(crate) fn place(tensor: &TensorInfo) -> Result<PackedMatrix, ModelsError> {
+/// An empty matrix for `piece`, whose tensor's shape was checked.
+pub(crate) fn place(piece: &Piece<'_>) -> Result<PackedMatrix, ModelsError> {
     let size = |elements: u64| usize::try_from(elements).unwrap_or(usize::MAX);
-    PackedMatrix::zeroed(format(tensor.kind), size(tensor.rows()), size(tensor.columns()))
-        .map_err(|source| refuse(tensor, source))
+    let rows = size(piece.rows.end - piece.rows.start);
+    PackedMatrix::zeroed(format(piece.tensor.kind), rows, size(piece.tensor.columns()))
+        .map_err(|source| refuse(piece.tensor, source))
 }
 
 fn refuse(tensor: &TensorInfo, source: KernelError) -> ModelsError {
@@ -27,25 +29,25 @@ fn refuse(tensor: &TensorInfo, source: KernelError) -> ModelsError {
     }
 }
 
-/// Fills every matrix from its tensor; `progress` is told the bytes read so far, from any thread.
+/// Fills every matrix from its piece; `meter` is told what is read, from any thread.
 pub(crate) fn fill(
     gguf: &Gguf,
-    places: &mut [(&TensorInfo, PackedMatrix)],
-    progress: &(dyn Fn(u64) + Sync),
+    places: &mut [(&Piece<'_>, PackedMatrix)],
+    meter: &Meter<'_>,
 ) -> Result<(), ModelsError> {
     let parts = places
         .iter_mut()
-        .flat_map(|(tensor, matrix)| matrix.parts(PART_BYTES).map(|part| (&**tensor, part)));
-    let (parts, failure, done) = (Mutex::new(parts), Mutex::new(None), AtomicU64::new(0));
+        .flat_map(|(piece, matrix)| matrix.parts(PART_BYTES).map(|part| (&**piece, part)));
+    let (parts, failure) = (Mutex::new(parts), Mutex::new(None));
     let work = || {
         let mut bytes = Vec::new();
-        while let Some((tensor, part)) = take(&parts) {
+        while let Some((piece, part)) = take(&parts) {
             let read = part.source().len() as u64;
-            if let Err(error) = fill_part(gguf, tensor, part, &mut bytes) {
+            if let Err(error) = fill_part(gguf, piece, part, &mut bytes) {
                 keep_first(&failure, error);
                 return;
             }
-            progress(done.fetch_add(read, Ordering::Relaxed) + read);
+            meter.add(read);
         }
     };
     std::thread::scope(|scope| {
@@ -60,11 +62,11 @@ pub(crate) fn fill(
 }
 
 /// Reads the part's bytes to `bytes` and packs them.
-fn fill_part(gguf: &Gguf, tensor: &TensorInfo, part: Part<'_>, bytes: &mut Vec<u8>) -> Result<(), ModelsError> {
+fn fill_part(gguf: &Gguf, piece: &Piece<'_>, part: Part<'_>, bytes: &mut Vec<u8>) -> Result<(), ModelsError> {
     let source = part.source();
     bytes.resize(source.len(), 0);
-    gguf.read(tensor, source.start as u64, bytes)?;
-    part.fill(bytes).map_err(|source| refuse(tensor, source))
+    gguf.read(piece.tensor, piece.first_byte() + source.start as u64, bytes)?;
+    part.fill(bytes).map_err(|source| refuse(piece.tensor, source))
 }
 
 /// The next part; a thread that panicked has left the iterator whole.
@@ -87,17 +89,13 @@ fn readers() -> usize {
 
 /// The numbers of a norm, bias or table of factors.
 pub(crate) fn vector(gguf: &Gguf, tensor: &TensorInfo) -> Result<Vec<f32>, ModelsError> {
-    let mut matrix = place(tensor)?;
+    let piece = Piece::whole(tensor);
+    let mut matrix = place(&piece)?;
     let mut bytes = Vec::new();
     for part in matrix.parts(usize::MAX) {
-        fill_part(gguf, tensor, part, &mut bytes)?;
+        fill_part(gguf, &piece, part, &mut bytes)?;
     }
-    numbers(tensor, &matrix)
-}
-
-/// The values of a matrix of one row.
-pub(crate) fn numbers(tensor: &TensorInfo, matrix: &PackedMatrix) -> Result<Vec<f32>, ModelsError> {
     let mut values = vec![0.0; matrix.columns()];
-    kernels::embedding::embedding(matrix, &[0], &mut values).map_err(|source| refuse(tensor, source))?;
+    kernels::embedding::embedding(&matrix, &[0], &mut values).map_err(|source| refuse(tensor, source))?;
     Ok(values)
 }

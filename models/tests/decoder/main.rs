@@ -7,5 +7,6 @@ mod agreement;
 mod company;
 mod loading;
 mod make;
+mod placements;
 mod refusals;
 mod truth;
