@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use models::DevicesStatus;
+
 use crate::drain::Drain;
 use crate::metrics::Metrics;
 
@@ -15,6 +17,8 @@ pub(crate) struct App {
     pub(crate) template: chat::ChatTemplate,
     /// Where the jobs run.
     pub(crate) engines: engine::Engines,
+    /// A look at the devices that several engines share, where there are such.
+    pub(crate) devices: Box<dyn Fn() -> Option<DevicesStatus> + Send + Sync>,
     /// What one request may ask for.
     pub(crate) limits: Limits,
     /// Counters and histograms, rendered by `/metrics`.

@@ -26,6 +26,9 @@ pub(crate) enum Failure {
     /// No engine came up.
     #[error("{0}")]
     Engines(#[from] engine::EngineError),
+    /// Every engine has failed while serving.
+    #[error("no engine is left: {0}")]
+    NoEngineLeft(String),
 }
 
 impl Failure {
@@ -36,7 +39,7 @@ impl Failure {
             Failure::Config(_) | Failure::Bench(_) => 2,
             Failure::Address { .. } => 3,
             Failure::Model(_) => 4,
-            Failure::Engines(_) => 5,
+            Failure::Engines(_) | Failure::NoEngineLeft(_) => 5,
         }
     }
 }

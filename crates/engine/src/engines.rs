@@ -93,12 +93,24 @@ impl Engines {
             .collect()
     }
 
+    /// Each engine's last failure, in one line.
+    #[must_use]
+    pub fn failures(&self) -> String {
+        let reason = |status: EngineStatus| {
+            let failure = status.failure.unwrap_or_else(|| "no reason given".to_owned());
+            format!("engine {} ({}): {failure}", status.index, status.name)
+        };
+        let reasons: Vec<String> = self.status().into_iter().map(reason).collect();
+        reasons.join("; ")
+    }
+
     /// Refuses new jobs and ends the engines after their present step. What is left then ends as failed.
     pub fn stop(&self) {
         self.dispatcher.stop();
     }
 
-    /// Waits until all engines' threads have ended, which they do after [`Engines::stop`]. Blocks: not for async code.
+    /// Waits until all engines' threads have ended, which they do after [`Engines::stop`], or when all have failed for good.
+    /// Blocks: not for async code.
     pub fn join(&self) {
         let mut handles = self.threads.handles.lock().unwrap_or_else(PoisonError::into_inner);
         for handle in handles.drain(..) {
@@ -136,7 +148,8 @@ impl Engines {
         let ready = stations.filter(|(_, station)| station.gauges.state() == EngineState::Ready);
         let mut shapes = ready.filter_map(|(index, station)| Some((index, *station.shape.get()?)));
         let Some((first, mut common)) = shapes.next() else {
-            return Err(self.none_ready());
+            let reasons = self.failures();
+            return Err(EngineError::NoneReady { reasons });
         };
         for (engine, shape) in shapes {
             if shape.vocabulary != common.vocabulary {
@@ -151,17 +164,6 @@ impl Engines {
             common.kv_blocks = common.kv_blocks.min(shape.kv_blocks);
         }
         Ok(common)
-    }
-
-    fn none_ready(&self) -> EngineError {
-        let reason = |status: EngineStatus| {
-            let failure = status.failure.unwrap_or_else(|| "no reason given".to_owned());
-            format!("engine {} ({}): {failure}", status.index, status.name)
-        };
-        let reasons: Vec<String> = self.status().into_iter().map(reason).collect();
-        EngineError::NoneReady {
-            reasons: reasons.join("; "),
-        }
     }
 }
 

@@ -71,6 +71,8 @@ pub(crate) async fn readyz(State(api): State<Arc<Api>>) -> Response {
 
 /// `GET /metrics`
 pub(crate) async fn metrics(State(api): State<Arc<Api>>) -> Response {
-    let page = api.app.metrics.render(&api.app.engines.status(), &api.app.model);
+    let app = &api.app;
+    let devices = (app.devices)();
+    let page = app.metrics.render(&app.engines.status(), devices.as_ref(), &app.model);
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], page).into_response()
 }

@@ -107,7 +107,7 @@ impl House {
             architecture: String::new(),
             file: String::new(),
         };
-        self.metrics.render(&[], &card).lines().any(|line| line == series)
+        self.metrics.render(&[], None, &card).lines().any(|line| line == series)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Two audiences. Routers and dashboards made for vLLM read the `vllm:` block: one series each, summed over the
 //! engines, with vLLM's bucket boundaries. People read the `tandem_` series, one per engine.
 
+mod devices;
 mod engines;
 mod families;
 mod timer;
@@ -10,6 +11,7 @@ mod timer;
 use std::sync::Arc;
 
 use engine::EngineStatus;
+use models::DevicesStatus;
 use prometheus::{IntGauge, Registry, TextEncoder};
 
 use crate::app::ModelCard;
@@ -44,11 +46,14 @@ impl Metrics {
     }
 
     /// The whole page.
-    pub(crate) fn render(&self, engines: &[EngineStatus], card: &ModelCard) -> String {
+    pub(crate) fn render(&self, engines: &[EngineStatus], devices: Option<&DevicesStatus>, card: &ModelCard) -> String {
         let mut families = self.registry.gather();
-        match engines::gather(engines, card) {
-            Ok(more) => families.extend(more),
-            Err(error) => tracing::error!(%error, "engine series are missing from /metrics"),
+        let devices = devices.map_or(Ok(Vec::new()), devices::gather);
+        for gathered in [engines::gather(engines, card), devices] {
+            match gathered {
+                Ok(more) => families.extend(more),
+                Err(error) => tracing::error!(%error, "series are missing from /metrics"),
+            }
         }
         families.sort_by(|a, b| a.name().cmp(b.name()));
         let mut page = String::new();

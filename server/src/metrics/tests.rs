@@ -74,11 +74,35 @@ fn parse(page: &str) -> BTreeMap<String, f64> {
 }
 
 fn page(metrics: &Metrics) -> BTreeMap<String, f64> {
-    parse(&metrics.render(&[engine(0, 1, 25), engine(1, 3, 75)], &card()))
+    parse(&metrics.render(&[engine(0, 1, 25), engine(1, 3, 75)], None, &card()))
 }
 
 fn metrics() -> Metrics {
     Metrics::new("tandem-tiny").unwrap()
+}
+
+#[test]
+fn devices_that_engines_share_say_how_long_they_computed_and_waited() {
+    use std::time::Duration;
+    let device = |name: &str, busy| models::DeviceStatus {
+        name: name.to_owned(),
+        busy: Duration::from_millis(busy),
+        idle: Duration::from_millis(2000 - busy),
+    };
+    let status = models::DevicesStatus {
+        devices: vec![device("cuda:0", 1500), device("cuda:1", 750)],
+        together: Duration::from_millis(250),
+        builds: 1,
+    };
+    let page = parse(&Metrics::new("tandem-tiny").unwrap().render(&[], Some(&status), &card()));
+    for (series, value) in [
+        ("tandem_device_busy_seconds_total{device=\"cuda:0\"}", 1.5),
+        ("tandem_device_idle_seconds_total{device=\"cuda:1\"}", 1.25),
+        ("tandem_devices_together_seconds_total", 0.25),
+        ("tandem_devices_builds_total", 1.0),
+    ] {
+        assert_eq!(page.get(series), Some(&value), "{series}");
+    }
 }
 
 #[test]
@@ -243,6 +267,7 @@ fn a_model_name_cannot_break_the_page() {
     metrics.answered("/x", 200);
     let page = parse(&metrics.render(
         &[],
+        None,
         &ModelCard {
             id: "a\"b\\c\nd".to_owned(),
             ..card()

@@ -57,7 +57,7 @@ impl Progress {
     }
 
     /// Takes the bar away; the start-up lines say the rest.
-    pub(crate) fn end(self) {
+    pub(crate) fn end(&self) {
         if let Progress::Bar(bar) = self {
             bar.finish_and_clear();
         }

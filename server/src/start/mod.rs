@@ -88,20 +88,12 @@ fn bind(config: &Config) -> Result<TcpSocket, Failure> {
 fn load(config: &Config) -> Result<Loaded, Failure> {
     let started = Instant::now();
     models::Simd::limit(config.simd);
-    let mut opened = Opened::open(config)?;
+    let opened = Opened::open(config)?;
     let plan = memory::plan(config, &opened)?;
     let kv_bytes_per_token = opened.config.kv_bytes_per_token(config.kv);
     let kv_bytes = kv_bytes_per_token.saturating_mul(plan.kv_tokens as u64);
-    let weights = opened.load_weights()?;
     let metrics = Metrics::new(&opened.card.id).context("metrics")?;
-    let factory: ModelFactory = Arc::new({
-        let (context, blocks, format) = (plan.context, plan.kv_tokens / BLOCK_TOKENS, config.kv);
-        move |_index| match models::CpuModel::new(weights.clone(), context, blocks, format) {
-            Ok(model) => Ok(Box::new(model)),
-            Err(error) => Err(ModelError(error.to_string())),
-        }
-    });
-    let engines = Engines::start(settings(config), factory)?;
+    let (model, engines) = start_engines(config, opened.gguf, &plan)?;
     let limits = Limits {
         default_output_tokens: config.limits.default_output_tokens.min(plan.context),
         ..config.limits.clone()
@@ -113,6 +105,7 @@ fn load(config: &Config) -> Result<Loaded, Failure> {
         tokenizer: opened.tokenizer,
         template: opened.template,
         engines,
+        devices: Box::new(move || model.devices()),
         limits,
         metrics,
         drain: Drain::new(),
@@ -125,6 +118,32 @@ fn load(config: &Config) -> Result<Loaded, Failure> {
         kv_bytes,
         load_seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// Reads the weights, opens the devices and builds the engines; shows how far it is.
+fn start_engines(config: &Config, gguf: Gguf, plan: &memory::Plan) -> Result<(Arc<Model>, Engines), Failure> {
+    let name = gguf.name().to_owned();
+    let wrong = |error: ModelsError| Failure::Model(format!("{name}: {error}"));
+    let options = Options {
+        context_tokens: plan.context,
+        kv_format: config.kv,
+        step_rows_max: (config.slots + config.step_tokens) * config.devices.len(),
+    };
+    let sizes = models::Config::from_gguf(&gguf).map_err(&wrong)?;
+    let bytes = Model::bytes_to_load(&gguf, &sizes, &plan.layout).map_err(&wrong)?;
+    let progress = Arc::new(Progress::of(bytes));
+    let told = Arc::clone(&progress);
+    let model = Model::load(gguf, plan.layout.clone(), options, Box::new(move |done| told.at(done)));
+    let started = model.map_err(wrong).and_then(|model| {
+        let model = Arc::new(model);
+        let shared = Arc::clone(&model);
+        let factory: ModelFactory =
+            Arc::new(move |index| shared.engine(index).map_err(|error| ModelError(error.to_string())));
+        // Cards load their part when their engines are built.
+        Ok((model, Engines::start(settings(config), factory)?))
+    });
+    progress.end();
+    started
 }
 
 /// A model that is ready, and what the start-up lines say of it.

@@ -104,6 +104,7 @@ impl Kit {
             tokenizer,
             template,
             engines,
+            devices: Box::new(|| None),
             limits: limits(self.keep_alive),
             metrics: Metrics::new("tandem-test").unwrap(),
             drain: Drain::new(),

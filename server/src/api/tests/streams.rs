@@ -239,7 +239,7 @@ async fn a_client_that_leaves_frees_the_engine() {
     drop(body);
     gate.let_steps(usize::MAX);
     until(|| app.engines.status()[0].requests_cancelled == 3).await;
-    let page = app.metrics.render(&app.engines.status(), &app.model);
+    let page = app.metrics.render(&app.engines.status(), None, &app.model);
     assert!(
         page.contains("tandem_aborted_total{reason=\"client_gone\"} 1"),
         "{page}"
