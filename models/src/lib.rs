@@ -26,7 +26,11 @@ pub use cpu::CpuModel;
 pub use error::ModelsError;
 pub use kernels::{KvFormat, Simd, ceiling};
 pub use model::{Model, Options};
-pub use placement::{DeviceError, DeviceKind, DeviceSpec, Layout, Placement, Share};
+pub use placement::{
+    Bytes, CARDS, Card, Choice, Cost, Costs, DeviceError, DeviceFacts, DeviceKind, DeviceSpec, Estimate, Held, Layout,
+    Link, Load, Placement, PlacementError, Plan, Rates, Share, Shortage, Speed, Speeds, TILE_ROWS, Wish, choose,
+    heads_of, place, rows_of, speed,
+};
 pub use run::{DeviceStatus, DevicesStatus};
 pub use weights::Weights;
 pub use work::{Matrices, Work};

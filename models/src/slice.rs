@@ -3,10 +3,7 @@
 use std::ops::Range;
 
 use crate::config::Config;
-use crate::placement::Share;
-
-/// Rows of a matrix are cut at multiples of this, the tile of the packed formats.
-const ROW_STEP: usize = 16;
+use crate::placement::{Share, heads_of, rows_of};
 
 /// A part of a model: some layers, and of each matrix the rows of one part of `parts`.
 ///
@@ -49,7 +46,7 @@ impl Slice {
 
     /// Key heads, and with them the query heads that share them.
     pub(crate) fn kv_heads(&self, config: &Config) -> Range<usize> {
-        self.cut(config.kv_heads)
+        heads_of(config.kv_heads, self.part, self.parts)
     }
 
     /// Rows of the queries' matrix: those of its heads.
@@ -65,41 +62,10 @@ impl Slice {
 
     /// Rows of any other matrix of `rows` rows.
     pub(crate) fn rows(&self, rows: usize) -> Range<usize> {
-        let steps = scaled(self.cut(rows.div_ceil(ROW_STEP)), ROW_STEP);
-        steps.start.min(rows)..steps.end.min(rows)
-    }
-
-    /// This part's share of `units`.
-    fn cut(&self, units: usize) -> Range<usize> {
-        self.part * units / self.parts..(self.part + 1) * units / self.parts
+        rows_of(rows, self.part, self.parts)
     }
 }
 
 fn scaled(range: Range<usize>, by: usize) -> Range<usize> {
     range.start * by..range.end * by
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_parts_of_a_matrix_follow_one_another_and_are_the_whole() {
-        for parts in 1..=7 {
-            for rows in [1, 16, 17, 100, 256, 300, 27648] {
-                let mut end = 0;
-                for part in 0..parts {
-                    let slice = Slice {
-                        layers: 0..1,
-                        part,
-                        parts,
-                    };
-                    let range = slice.rows(rows);
-                    assert_eq!(range.start, end, "part {part} of {parts} of {rows}");
-                    end = range.end;
-                }
-                assert_eq!(end, rows, "{parts} parts");
-            }
-        }
-    }
 }

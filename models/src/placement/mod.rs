@@ -1,10 +1,32 @@
 //! Which device holds which part of a model, and which engines there are: pure arithmetic, nothing is opened or loaded.
 
+mod auto;
+mod cards;
+mod costs;
+mod deal;
 mod device;
+mod error;
+mod facts;
+mod parts;
+mod plan;
+#[cfg(test)]
+mod reference;
+mod speed;
+#[cfg(test)]
+mod tests;
 
+use std::fmt;
 use std::ops::Range;
 
+pub use auto::{Choice, choose};
+pub use cards::{CARDS, Card};
+pub use costs::{Cost, Costs};
 pub use device::{DeviceError, DeviceKind, DeviceSpec};
+pub use error::{Bytes, PlacementError, Shortage};
+pub use facts::{DeviceFacts, Link, Rates, Speeds};
+pub use parts::{TILE_ROWS, heads_of, rows_of};
+pub use plan::{Held, Plan, Wish, place};
+pub use speed::{Estimate, Load, Speed, speed};
 
 /// How a model lies on several devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,6 +64,12 @@ impl Placement {
     /// The placement of that name.
     pub fn from_name(name: &str) -> Option<Placement> {
         Placement::ALL.into_iter().find(|placement| placement.name() == name)
+    }
+}
+
+impl fmt::Display for Placement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

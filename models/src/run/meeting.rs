@@ -7,7 +7,7 @@ use crate::device::Fault;
 
 /// Looks at the round's number before a device sleeps: some tens of microseconds, as long as the devices are apart when
 /// they compute equal parts.
-const LOOKS: usize = 20_000;
+const LOOKS: usize = 4_000;
 
 /// The table at which the devices of a model in parts meet, some times in every layer.
 pub(crate) struct Meeting {

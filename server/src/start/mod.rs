@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use engine::{BLOCK_TOKENS, EngineSettings, EngineSpec, Engines, ModelError, ModelFactory};
+use engine::{EngineSettings, EngineSpec, Engines, ModelError, ModelFactory};
+use library::Gguf;
+use models::{Model, ModelsError, Options};
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -92,8 +94,20 @@ fn load(config: &Config) -> Result<Loaded, Failure> {
     let plan = memory::plan(config, &opened)?;
     let kv_bytes_per_token = opened.config.kv_bytes_per_token(config.kv);
     let kv_bytes = kv_bytes_per_token.saturating_mul(plan.kv_tokens as u64);
+    let share = || models::Share {
+        device: models::DeviceSpec::CPU,
+        layers: 0..opened.config.layers,
+        part: 0,
+        parts: 1,
+    };
+    let layout = models::Layout {
+        placement: models::Placement::Replicas,
+        shares: config.devices.iter().map(|_| share()).collect(),
+        engines: config.devices.len(),
+        kv_tokens: plan.kv_tokens,
+    };
     let metrics = Metrics::new(&opened.card.id).context("metrics")?;
-    let (model, engines) = start_engines(config, opened.gguf, &plan)?;
+    let (model, engines) = start_engines(config, opened.gguf, &plan, layout)?;
     let limits = Limits {
         default_output_tokens: config.limits.default_output_tokens.min(plan.context),
         ..config.limits.clone()
@@ -121,7 +135,12 @@ fn load(config: &Config) -> Result<Loaded, Failure> {
 }
 
 /// Reads the weights, opens the devices and builds the engines; shows how far it is.
-fn start_engines(config: &Config, gguf: Gguf, plan: &memory::Plan) -> Result<(Arc<Model>, Engines), Failure> {
+fn start_engines(
+    config: &Config,
+    gguf: Gguf,
+    plan: &memory::Plan,
+    layout: models::Layout,
+) -> Result<(Arc<Model>, Engines), Failure> {
     let name = gguf.name().to_owned();
     let wrong = |error: ModelsError| Failure::Model(format!("{name}: {error}"));
     let options = Options {
@@ -130,10 +149,10 @@ fn start_engines(config: &Config, gguf: Gguf, plan: &memory::Plan) -> Result<(Ar
         step_rows_max: (config.slots + config.step_tokens) * config.devices.len(),
     };
     let sizes = models::Config::from_gguf(&gguf).map_err(&wrong)?;
-    let bytes = Model::bytes_to_load(&gguf, &sizes, &plan.layout).map_err(&wrong)?;
+    let bytes = Model::bytes_to_load(&gguf, &sizes, &layout).map_err(&wrong)?;
     let progress = Arc::new(Progress::of(bytes));
     let told = Arc::clone(&progress);
-    let model = Model::load(gguf, plan.layout.clone(), options, Box::new(move |done| told.at(done)));
+    let model = Model::load(gguf, layout, options, Box::new(move |done| told.at(done)));
     let started = model.map_err(wrong).and_then(|model| {
         let model = Arc::new(model);
         let shared = Arc::clone(&model);

@@ -1,14 +1,11 @@
 //! One model file, opened and understood, before its weights are read.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chat::{ChatTemplate, Tokenizer};
 use library::Gguf;
-use models::Weights;
 
-use super::bar::Progress;
 use crate::app::ModelCard;
 use crate::config::{Config, ModelChoice};
 use crate::failure::Failure;
@@ -29,7 +26,7 @@ pub(super) struct Facts {
 
 /// A model file that passed all checks.
 pub(super) struct Opened {
-    gguf: Gguf,
+    pub(super) gguf: Gguf,
     pub(super) config: models::Config,
     pub(super) tokenizer: Tokenizer,
     pub(super) template: ChatTemplate,
@@ -55,7 +52,7 @@ impl Opened {
             parameters: gguf.tensors().iter().map(library::TensorInfo::elements).sum(),
             quantisation: quantisation(&gguf),
             template: template.name().to_owned(),
-            weight_bytes: 0,
+            weight_bytes: gguf.tensors().iter().map(|tensor| tensor.bytes).sum(),
         };
         let card = card(&config.model, &gguf, &model);
         Ok(Opened {
@@ -66,19 +63,6 @@ impl Opened {
             card,
             facts,
         })
-    }
-
-    /// Reads the weights, once for all engines, and shows how far it is.
-    ///
-    /// # Errors
-    /// One line that names the file and what is wrong with it.
-    pub(super) fn load_weights(&mut self) -> Result<Arc<Weights>, Failure> {
-        let progress = Progress::of(self.gguf.file_bytes());
-        let loaded = Weights::load(&self.gguf, &|done| progress.at(done));
-        progress.end();
-        let weights = loaded.map_err(|error| Failure::Model(format!("{}: {error}", self.gguf.name())))?;
-        self.facts.weight_bytes = weights.bytes();
-        Ok(weights)
     }
 }
 
