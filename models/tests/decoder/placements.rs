@@ -47,6 +47,7 @@ fn model(gguf: Gguf, layout: Layout) -> Model {
         context_tokens: CONTEXT_TOKENS,
         kv_format: KvFormat::F16,
         step_rows_max: 512,
+        sequences_max: 8,
     };
     Model::load(gguf, layout, options, Box::new(|_| ())).unwrap()
 }
@@ -179,6 +180,7 @@ fn more_parts_than_key_heads_are_refused() {
         context_tokens: 64,
         kv_format: KvFormat::F16,
         step_rows_max: 16,
+        sequences_max: 1,
     };
     let layout = layout(Placement::Tensor, &recipe, 3);
     let error = Model::load(recipe.gguf(), layout, options, Box::new(|_| ()))

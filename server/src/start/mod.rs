@@ -146,7 +146,8 @@ fn start_engines(
     let options = Options {
         context_tokens: plan.context,
         kv_format: config.kv,
-        step_rows_max: (config.slots + config.step_tokens) * config.devices.len(),
+        step_rows_max: config.slots + config.step_tokens,
+        sequences_max: config.slots,
     };
     let sizes = models::Config::from_gguf(&gguf).map_err(&wrong)?;
     let bytes = Model::bytes_to_load(&gguf, &sizes, &layout).map_err(&wrong)?;
