@@ -271,8 +271,10 @@ impl Device {
         }
     }
 
-    pub(super) fn stream(&self) -> *mut c_void {
-        self.stream.cast()
+    /// The stream, for launchers that are not ours: they use the context that is current.
+    pub(super) fn stream(&self) -> Result<*mut c_void, String> {
+        self.enter()?;
+        Ok(self.stream.cast())
     }
 
     /// Starts a kernel.

@@ -92,3 +92,29 @@ impl GpuKvLayer {
         }
     }
 }
+
+#[cfg(test)]
+impl GpuKvLayer {
+    /// The numbers that the keys and the values stand for, `[blocks, kv_heads, 16, head_dim]`.
+    pub(crate) fn downloaded(&self, gpu: &Gpu) -> Result<(Vec<f32>, Vec<f32>), GpuError> {
+        let halves = |buffer| -> Result<Vec<f32>, GpuError> {
+            Ok(gpu.downloaded::<f16>(buffer)?.into_iter().map(f16::to_f32).collect())
+        };
+        let (head_dim, groups) = (self.shape.head_dim, self.shape.head_dim.div_ceil(KV_GROUP));
+        let scaled = |quants, scales| -> Result<Vec<f32>, GpuError> {
+            let (quants, scales) = (gpu.downloaded::<i8>(quants)?, halves(scales)?);
+            let scale = |index| scales[index / head_dim * groups + index % head_dim / KV_GROUP];
+            let values = quants.iter().enumerate();
+            Ok(values.map(|(index, quant)| f32::from(*quant) * scale(index)).collect())
+        };
+        match &self.store {
+            Store::F16 { keys, values } => Ok((halves(keys)?, halves(values)?)),
+            Store::Q8_0 {
+                keys,
+                key_scales,
+                values,
+                value_scales,
+            } => Ok((scaled(keys, key_scales)?, scaled(values, value_scales)?)),
+        }
+    }
+}

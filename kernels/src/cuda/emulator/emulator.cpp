@@ -278,6 +278,7 @@ uint16_t half_bits(double value) {
     const uint16_t sign = std::signbit(value) ? 0x8000 : 0;
     const double magnitude = std::fabs(value);
     if (std::isnan(value)) return 0x7fff;
+    if (magnitude == 0.0) return sign;
     if (magnitude >= 65520.0) return sign | 0x7c00;
     int exponent = 0;
     std::frexp(magnitude, &exponent);
