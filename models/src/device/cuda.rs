@@ -13,8 +13,8 @@ use kernels::swiglu::cuda::swiglu;
 use kernels::{Format, KvFormat, KvShape};
 use library::Gguf;
 
-use super::{Device, Fault, Linear, Memory, Piece, Register, Sizes};
 use crate::batch::Batch;
+use crate::device::{Device, Fault, Linear, Memory, Piece, Register, Sizes};
 use crate::error::ModelsError;
 use crate::tensors::format;
 use crate::weights::Meter;
