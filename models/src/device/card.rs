@@ -9,6 +9,39 @@ use crate::run::Seat;
 use crate::slice::Slice;
 use crate::weights::Meter;
 
+/// A card of this machine, as its driver describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CardStatus {
+    /// Its number: `cuda:0` has 0.
+    pub index: usize,
+    /// As the driver names it: `Tesla T4`.
+    pub name: String,
+    /// Bytes of its memory.
+    pub memory_bytes: u64,
+    /// Bytes of it that nobody uses now; none where the card could not be opened.
+    pub free_bytes: Option<u64>,
+    /// Major and minor number.
+    pub compute_capability: (u32, u32),
+    /// Streaming multiprocessors.
+    pub multiprocessors: usize,
+    /// Bytes a second that its memory moves at most; 0 if the driver does not say.
+    pub memory_bytes_per_second: u64,
+    /// Why it cannot be used, in the driver's words or ours.
+    pub refusal: Option<String>,
+}
+
+/// The cards of this machine.
+///
+/// # Errors
+/// The program was built without CUDA, or there is no driver that it can use.
+#[cfg(not(any(feature = "cuda", feature = "cuda-emulator")))]
+pub fn cards() -> Result<Vec<CardStatus>, ModelsError> {
+    Err(ModelsError::NoCuda)
+}
+
+#[cfg(any(feature = "cuda", feature = "cuda-emulator"))]
+pub use with_cuda::cards;
+
 /// A card's part of a model.
 #[cfg_attr(not(any(feature = "cuda", feature = "cuda-emulator")), expect(dead_code))]
 pub(crate) struct Work<'a> {
@@ -36,7 +69,7 @@ pub(crate) fn open(
 ) -> Result<Box<dyn Stage>, ModelsError> {
     Err(ModelsError::Device {
         device: format!("cuda:{index}"),
-        reason: "this program was built without CUDA: use the CUDA build, or `--devices cpu`".to_owned(),
+        reason: ModelsError::NoCuda.to_string(),
     })
 }
 
@@ -55,11 +88,36 @@ mod with_cuda {
     use kernels::cuda::Gpu;
 
     use super::cuda::{CardMemory, Cuda, Limits, Widths, refuse};
-    use super::{Meter, ModelsError, Seat, Stage, Work};
+    use super::{CardStatus, Meter, ModelsError, Seat, Stage, Work};
     use crate::decoder::Decoder;
     use crate::device::Sizes;
     use crate::tensors::format;
     use crate::weights::Shard;
+
+    /// The cards of this machine.
+    ///
+    /// # Errors
+    /// There is no driver that the program can use.
+    pub fn cards() -> Result<Vec<CardStatus>, ModelsError> {
+        let cards = Gpu::cards().map_err(|error| ModelsError::Device {
+            device: "CUDA".to_owned(),
+            reason: error.to_string(),
+        })?;
+        let status = |card: kernels::cuda::Card| {
+            let free = Gpu::open(card.index).and_then(|gpu| gpu.free_bytes());
+            CardStatus {
+                index: card.index,
+                name: card.name,
+                memory_bytes: card.memory_bytes as u64,
+                free_bytes: free.as_ref().ok().map(|bytes| *bytes as u64),
+                compute_capability: card.compute_capability,
+                multiprocessors: card.multiprocessors,
+                memory_bytes_per_second: card.memory_bytes_per_second,
+                refusal: free.err().map(|error| error.to_string()),
+            }
+        };
+        Ok(cards.into_iter().map(status).collect())
+    }
 
     pub(crate) fn open(
         index: usize,
