@@ -84,6 +84,13 @@ pub(crate) enum ConfigError {
         needed: String,
         available: String,
     },
+    #[error(
+        "{device} cannot be used: this program was built without CUDA. Use `cpu` or a build with CUDA; `tandem plan` \
+         knows cards by name, such as t4"
+    )]
+    NoCuda { device: String },
+    #[error(transparent)]
+    Placement(#[from] models::PlacementError),
     #[error("context is {context} (from {from}), the model holds at most {context_max}: lower it")]
     ContextTooLong {
         context: usize,

@@ -141,7 +141,7 @@ struct Loaded {
 pub(crate) fn settings(config: &Config) -> EngineSettings {
     let specs = config.devices.iter().zip(&config.weights);
     let specs = specs.map(|(name, weight)| EngineSpec {
-        name: name.clone(),
+        name: name.to_string(),
         weight: *weight,
     });
     let mut settings = EngineSettings::new(specs.collect());
