@@ -168,6 +168,20 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_takes_the_settings_it_depends_on_and_no_others() {
+        check("tandem plan", Task::Plan { json: false }, &[]);
+        check(
+            "tandem --slots 3 plan --devices t4,t4 --json",
+            Task::Plan { json: true },
+            &[("devices", "t4,t4"), ("slots", "3")],
+        );
+        let said = parse(["tandem", "plan", "--queue", "1"].map(OsString::from))
+            .err()
+            .unwrap();
+        assert!(said.to_string().contains("--queue"), "{said}");
+    }
+
+    #[test]
     fn the_bench_has_arguments_of_its_own_and_takes_no_setting_of_the_server() {
         for line in [
             "tandem --slots 3 bench",

@@ -20,7 +20,7 @@ pub(crate) fn facts(spec: DeviceSpec, free: Option<u64>) -> Result<DeviceFacts, 
     }
 }
 
-/// The same with the processors' limits measured, which takes about a second.
+/// The same with the processors' limits measured, which takes about half a second.
 pub(super) fn measured(devices: Vec<DeviceFacts>) -> Vec<DeviceFacts> {
     let is_unknown = |facts: &DeviceFacts| facts.spec.kind == DeviceKind::Cpu && facts.speeds.is_none();
     if !devices.iter().any(is_unknown) {
@@ -28,7 +28,7 @@ pub(super) fn measured(devices: Vec<DeviceFacts>) -> Vec<DeviceFacts> {
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     // Without memory to measure with, the speed stays unknown and the rest of the plan stands.
-    let Ok(limits) = ceiling::measure(threads) else {
+    let Ok(limits) = ceiling::glance(threads) else {
         return devices;
     };
     let fill = |facts: DeviceFacts| match is_unknown(&facts) {

@@ -61,6 +61,8 @@ pub(super) struct Room {
 pub(super) struct Memory {
     /// The devices whose memory it is; processors without a limit share this machine's.
     pub(super) devices: String,
+    /// Which of the shares lie in it, by their index in `shares`.
+    pub(super) shares: Vec<usize>,
     pub(super) weight_bytes: u64,
     pub(super) kv_bytes: u64,
     /// Kept back for the device's own context and the buffers of a step.
@@ -176,7 +178,7 @@ impl Report {
         })
     }
 
-    /// One line of JSON.
+    /// One JSON object.
     pub(super) fn json(&self) -> serde_json::Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
@@ -185,6 +187,7 @@ impl Report {
 fn memories(plan: &models::Plan) -> Vec<Memory> {
     let memory = |held: &models::Held| Memory {
         devices: plan.names(held),
+        shares: held.shares.clone(),
         weight_bytes: held.weights,
         kv_bytes: held.kv,
         buffer_bytes: held.reserved,

@@ -8,6 +8,11 @@ use super::report::{Memory, Report, Row, Share};
 use crate::paint::Paint;
 use crate::units::{digits, grouped, parameters, time};
 
+/// Columns of the page.
+const WIDTH: usize = 100;
+/// Columns before a value in the head.
+const MARGIN: usize = 13;
+
 /// The whole page.
 pub(super) fn page(report: &Report, paint: Paint) -> String {
     let mut page = format!(
@@ -41,29 +46,29 @@ fn head(page: &mut String, report: &Report, paint: Paint) {
             Bytes(model.file_bytes),
         ),
     );
-    line("devices", report.devices.join(", "));
+    line("devices", wrapped(&report.devices.join(", ")));
     line("placement", paint.accent(report.placement));
-    line("because", report.reason.clone());
-    let engines = match report.engines {
-        1 => "1 engine".to_owned(),
-        engines => format!("{engines} engines"),
+    line("because", wrapped(&report.reason));
+    let (engines, each, of_each) = match report.engines {
+        1 => ("1 engine".to_owned(), "", ""),
+        engines => (format!("{engines} engines"), " in each engine", " each"),
     };
     line(
         "engines",
         format!(
-            "{engines}, {} conversations at a time each, of at most {} tokens",
+            "{engines}, {} conversations at a time{of_each}, of at most {} tokens",
             report.slots,
             grouped(report.context_tokens)
         ),
     );
     let rooms = report.kv_room.iter().map(|room| match room.tokens_per_engine {
-        Some(tokens) => format!("{} in {}", grouped(tokens), room.kv),
-        None => format!("none in {}", room.kv),
+        Some(tokens) => format!("{} as {}", grouped(tokens), room.kv),
+        None => format!("none as {}", room.kv),
     });
     line(
         "KV cache",
         format!(
-            "{} tokens in each engine, stored as {} (room for {})",
+            "{} tokens{each} as {}; room for {}",
             grouped(report.kv_tokens_per_engine),
             report.kv,
             rooms.collect::<Vec<_>>().join(", ")
@@ -92,33 +97,23 @@ fn memory(page: &mut String, report: &Report, paint: Paint) {
     }
 }
 
-/// What lies in a memory: `layers 0 to 32`.
+/// What lies in a memory: `33 layers`.
 fn holds(report: &Report, memory: &Memory) -> String {
-    let place = report.memory.iter().position(|other| other == memory).unwrap_or(0);
-    // Memories are in the order of the shares, and those of a shared one follow its first.
-    let shares: Vec<&Share> = match report.memory.len() == report.shares.len() {
-        true => report.shares.iter().skip(place).take(1).collect(),
-        false => report
-            .shares
-            .iter()
-            .filter(|share| memory.devices.split(", ").any(|name| name == share.device))
-            .collect(),
-    };
+    let all = report.model.layers;
+    let shares = memory.shares.iter().filter_map(|index| report.shares.get(*index));
+    let shares: Vec<&Share> = shares.collect();
     match shares[..] {
         [share] if share.parts > 1 => format!("part {} of {} of every matrix", share.part_index + 1, share.parts),
-        [share] if share.layers == report.model.layers => "the whole model".to_owned(),
-        [share] => format!(
-            "layers {} to {}",
-            share.layer_index,
-            share.layer_index + share.layers - 1
-        ),
-        [] => String::new(),
-        _ => "the whole model, once".to_owned(),
+        [share] if share.layers == all => "the whole model".to_owned(),
+        [share] if share.layer_index + share.layers == all => format!("{} layers, output matrix", share.layers),
+        [share] => format!("{} layers", share.layers),
+        _ if shares.iter().map(|share| share.layers).sum::<usize>() < all => "some of the layers".to_owned(),
+        _ => "the whole model".to_owned(),
     }
 }
 
 fn placements(page: &mut String, report: &Report, paint: Paint) {
-    let streams = models::Speed::STREAMS.map(|streams| format!("{streams:>8}"));
+    let streams = models::Speed::STREAMS.map(|streams| format!("{streams:>9}"));
     let title = format!("{:<18}{}{:>16}", "tokens/s, streams", streams.join(""), "first token");
     let _ = writeln!(page, "\n  {}", paint.dim(&title));
     for row in &report.placements {
@@ -157,8 +152,8 @@ fn figures(row: &Row, is_chosen: bool, paint: Paint) -> String {
 
 fn cell(has_room: bool, rate: f64) -> String {
     match has_room {
-        true => format!("{:>8}", digits(rate)),
-        false => format!("{:>8}", "-"),
+        true => format!("{:>9}", digits(rate)),
+        false => format!("{:>9}", "-"),
     }
 }
 
@@ -166,19 +161,38 @@ fn foot(page: &mut String, report: &Report, paint: Paint) {
     let load = &report.load;
     let notes = [
         format!(
-            "All streams together, each with {} tokens in its cache; first token: of a prompt of {} with nothing",
+            "Tokens of all streams together, with {} in each one's cache; first token of a prompt of {}.",
             grouped(load.stream_tokens),
             grouped(load.prompt_tokens)
         ),
-        "beside it. By arithmetic, nothing was loaded: what a good program attains, below it what the devices'"
-            .to_owned(),
-        "datasheets or measured limits allow. -: more streams than caches or slots hold.".to_owned(),
+        "By arithmetic: what a good program attains of reading matrices and caches, multiplying and handing".to_owned(),
+        "over, and at most by datasheet or measured limit. Small models lose more to all else than large".to_owned(),
+        "ones. -: more streams than caches or slots hold.".to_owned(),
     ];
     page.push('\n');
     for note in notes {
         let _ = writeln!(page, "  {}", paint.dim(&note));
     }
     page.push('\n');
+}
+
+/// Broken between words where the page ends, each line below the first.
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let is_full =
+            |line: &String| !line.is_empty() && MARGIN + line.chars().count() + 1 + word.chars().count() > WIDTH;
+        if lines.last().is_some_and(is_full) {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.join(&format!("\n{}", " ".repeat(MARGIN)))
 }
 
 /// Nothing for zero.
@@ -215,8 +229,8 @@ mod tests {
     fn no_line_is_wider_than_a_terminal() {
         for devices in ["t4", "t4,t4", "t4,t4,t4", &["h100"; 40].join(",")] {
             let found = page(&report(devices, &[]), PLAIN);
-            for line in found.lines().filter(|line| !line.contains("devices")) {
-                assert!(line.chars().count() <= 110, "{line}");
+            for line in found.lines() {
+                assert!(line.chars().count() <= WIDTH, "{line}");
             }
         }
     }
