@@ -8,8 +8,8 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::bench;
 use crate::config::{SETTINGS, Said, Setting};
+use crate::{bench, plan};
 
 /// What the program was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(crate) enum Task {
     ShowConfig,
     /// Measure a model's speed.
     Bench(bench::Words),
+    /// Tell how a model would lie on devices, as a page or as JSON.
+    Plan { json: bool },
 }
 
 const AFTER_HELP: &str = "\
@@ -41,6 +43,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Ta
     let (task, given) = match matches.subcommand() {
         Some(("bench", inner)) => (Task::Bench(bench::words(inner)), &matches),
         Some(("config", inner)) => (Task::ShowConfig, inner),
+        Some(("plan", inner)) => (plan::task(inner), inner),
         Some((_, inner)) => (Task::Serve, inner),
         None => (Task::Serve, &matches),
     };
@@ -73,7 +76,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Ta
 }
 
 fn flag(given: &ArgMatches, key: &str) -> Option<String> {
-    let is_given = given.value_source(key) == Some(ValueSource::CommandLine);
+    // Not every subcommand has every setting.
+    let is_known = given.try_contains_id(key).is_ok();
+    let is_given = is_known && given.value_source(key) == Some(ValueSource::CommandLine);
     if is_given {
         given.get_one::<String>(key).cloned()
     } else {
@@ -102,6 +107,7 @@ fn command() -> Command {
         .after_long_help(AFTER_HELP)
         .subcommand(with_settings(serve))
         .subcommand(with_settings(show))
+        .subcommand(plan::command(SETTINGS.iter().map(argument)).arg(config()))
         .subcommand(bench::command());
     with_settings(tandem)
 }
@@ -159,6 +165,20 @@ mod tests {
         check("tandem serve --slots 3", Task::Serve, &[("slots", "3")]);
         check("tandem --slots 3 serve", Task::Serve, &[("slots", "3")]);
         check("tandem config --kv-tokens=99", Task::ShowConfig, &[("kv_tokens", "99")]);
+    }
+
+    #[test]
+    fn a_plan_takes_the_settings_it_depends_on_and_no_others() {
+        check("tandem plan", Task::Plan { json: false }, &[]);
+        check(
+            "tandem --slots 3 plan --devices t4,t4 --json",
+            Task::Plan { json: true },
+            &[("devices", "t4,t4"), ("slots", "3")],
+        );
+        let said = parse(["tandem", "plan", "--queue", "1"].map(OsString::from))
+            .err()
+            .unwrap();
+        assert!(said.to_string().contains("--queue"), "{said}");
     }
 
     #[test]
