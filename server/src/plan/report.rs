@@ -126,7 +126,7 @@ impl Report {
     /// Everything that is worked out beside the decision itself.
     ///
     /// # Errors
-    /// As [`super::decide`].
+    /// As [`super::decide()`].
     pub(super) fn new(
         model: Model,
         config: &Config,
