@@ -13,7 +13,9 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#ifndef __x86_64__
+#if defined(__x86_64__) && defined(__linux__)
+#define OWN_SWITCH // Without a system call at every switch, which the usual one makes.
+#else
 #include <ucontext.h>
 #endif
 
@@ -30,7 +32,7 @@ constexpr uint64_t CANARY = 0x7461'6e64'656d'2121;
 enum class State { ready, at_barrier, trading, returned };
 
 // Where a fiber left off.
-#ifdef __x86_64__
+#ifdef OWN_SWITCH
 struct Context {
     void *stack = nullptr;
 };
@@ -115,7 +117,7 @@ bool watch() {
 
 void fiber_main();
 
-#ifdef __x86_64__
+#ifdef OWN_SWITCH
 // Saves what a call must keep, and goes on where `to` left off.
 extern "C" void emulator_switch(void **from, void *to);
 asm(R"(

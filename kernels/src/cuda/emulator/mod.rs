@@ -9,6 +9,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 
 use super::{Card, GpuError, Launch};
 
+// SAFETY: as `emulator.cpp` defines it.
 unsafe extern "C" {
     /// Runs a kernel to its end. Returns null, or why it could not.
     fn emulator_launch(
