@@ -19,9 +19,8 @@ const VERSION: c_int = 13_000;
 /// Dynamic shared memory that a kernel has without asking.
 const SHARED_BYTES_USUAL: u32 = 48 << 10;
 
-// SAFETY: the runtime library declares both so; they take no pointer and may be called at any time.
+// SAFETY: the runtime library's own signatures; candle's launchers bring the library along.
 unsafe extern "C" {
-    // Of the runtime library that candle's launchers bring along.
     safe fn cudaGetLastError() -> c_int;
     safe fn cudaGetErrorString(error: c_int) -> *const c_char;
 }

@@ -51,8 +51,19 @@ extern "C" __global__ void check_mma(const half *a, const half *b, float *d) {
     d[(row + 8) * 8 + pair + 1] = sums[3];
 }
 
-// Never started on a card: half a warp waits for the block, the other half for the whole warp.
+#ifdef TANDEM_EMULATOR // What would hang a card or break what lies beside.
+
+// Half a warp waits for the block, the other half for the whole warp.
 extern "C" __global__ void check_deadlock(uint32_t *found) {
     if (threadIdx.x < 16) __syncthreads();
     found[threadIdx.x] = __shfl_xor_sync(ALL_LANES, threadIdx.x, 1);
 }
+
+// Each lane writes past the end of `found`, or of an array.
+extern "C" __global__ void check_bounds(uint32_t *found, uint32_t count, uint32_t index) {
+    __shared__ uint32_t numbers[32];
+    numbers[threadIdx.x + index] = threadIdx.x;
+    found[count] = numbers[threadIdx.x];
+}
+
+#endif

@@ -4,6 +4,12 @@
 //! Everything is put on one stream in order and returns at once; [`Gpu::download`] and [`Gpu::finish`] wait. What fails
 //! on the card is reported by them. Every operation's `cuda.rs` is a door: it checks every length before it starts
 //! anything, because a kernel checks nothing.
+//!
+//! To build with the feature `cuda`: CUDA 13.0's nvcc, `CUDA_HOME` (the folder that holds `bin/nvcc`), that `bin` in `PATH`,
+//! and `CUDA_COMPUTE_CAP=75` for candle's kernels, which are then machine code for a T4 and nothing else; with
+//! `NVCC_APPEND_FLAGS=-gencode=arch=compute_75,code=compute_75` they carry PTX as ours do, and run on newer cards too. The
+//! program is linked with the static runtime library where it is at hand: it then needs no CUDA library to start, and opens
+//! the driver when a card is asked for.
 
 mod buffer;
 #[cfg(feature = "cuda")]

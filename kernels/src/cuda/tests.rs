@@ -210,33 +210,76 @@ fn the_matrix_unit_multiplies_matrices() {
     gpu.upload(&mut d, 0, &start).unwrap();
 }
 
-/// On a card it would hang; the emulator says who waits for what. It ends the program, hence a second one.
+/// Runs `fault` in a second program, which it ends, and returns what that said.
+#[cfg(feature = "cuda-emulator")]
+fn said_by_the_emulator(test: &str, fault: impl FnOnce()) -> Option<String> {
+    const CHILD: &str = "TANDEM_TEST_FAULT";
+    if std::env::var_os(CHILD).is_some() {
+        fault();
+        return None;
+    }
+    let own = std::env::current_exe().unwrap();
+    let mut child = std::process::Command::new(own);
+    child
+        .args(["--exact", &format!("cuda::tests::{test}"), "--nocapture"])
+        .env(CHILD, "1");
+    let child = child.output().unwrap();
+    assert!(!child.status.success(), "{test} went well");
+    Some(String::from_utf8_lossy(&child.stderr).into_owned())
+}
+
+/// On a card it would hang; the emulator says who waits for what.
 #[cfg(feature = "cuda-emulator")]
 #[test]
 fn a_barrier_that_not_all_reach_ends_the_program() {
-    const CHILD: &str = "TANDEM_TEST_DEADLOCK";
-    if std::env::var_os(CHILD).is_some() {
+    let said = said_by_the_emulator("a_barrier_that_not_all_reach_ends_the_program", || {
         let gpu = gpu();
         let found = gpu.zeroed::<u32>("found", 32).unwrap();
         // SAFETY: `check_deadlock(found)` writes a number for each of 32 lanes, if it could.
         unsafe { gpu.launch(Launch::line("check_deadlock", 1, 32), [found.arg()]) }.unwrap();
-        return;
+    });
+    if let Some(said) = said {
+        assert!(
+            said.contains("nobody can go on") && said.contains("check_deadlock"),
+            "{said}"
+        );
+        assert!(
+            said.contains("thread 0 is at the barrier") && said.contains("thread 31 waits for its warp"),
+            "{said}"
+        );
     }
-    let own = std::env::current_exe().unwrap();
-    let name = "cuda::tests::a_barrier_that_not_all_reach_ends_the_program";
-    let child = std::process::Command::new(own)
-        .args(["--exact", name, "--nocapture"])
-        .env(CHILD, "1")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&child.stderr);
-    assert!(!child.status.success());
-    assert!(
-        said.contains("nobody can go on") && said.contains("check_deadlock"),
-        "{said}"
-    );
-    assert!(
-        said.contains("thread 0 is at the barrier") && said.contains("thread 31 waits for its warp"),
-        "{said}"
-    );
+}
+
+#[cfg(all(feature = "cuda-emulator", target_os = "linux"))]
+#[test]
+fn what_is_written_past_a_buffer_ends_the_program() {
+    let said = said_by_the_emulator("what_is_written_past_a_buffer_ends_the_program", || {
+        let gpu = gpu();
+        let found = gpu.zeroed::<u32>("found", 32).unwrap();
+        // SAFETY: none: `check_bounds(found, count, index)` writes to element 32 of 32, where the guard is.
+        unsafe { gpu.launch(Launch::line("check_bounds", 1, 32), [found.arg(), 32.into(), 0.into()]) }.unwrap();
+    });
+    if let Some(said) = said {
+        assert!(
+            said.contains("past a buffer's end") && said.contains("check_bounds"),
+            "{said}"
+        );
+    }
+}
+
+#[cfg(all(feature = "cuda-emulator", target_os = "linux"))]
+#[test]
+fn what_is_written_past_an_array_ends_the_program() {
+    let said = said_by_the_emulator("what_is_written_past_an_array_ends_the_program", || {
+        let gpu = gpu();
+        let found = gpu.zeroed::<u32>("found", 32).unwrap();
+        // SAFETY: none: `check_bounds(found, count, index)` writes to element 32 of the array, where a trap is.
+        unsafe { gpu.launch(Launch::line("check_bounds", 1, 32), [found.arg(), 0.into(), 1.into()]) }.unwrap();
+    });
+    if let Some(said) = said {
+        assert!(
+            said.contains("past an array's end") && said.contains("check_bounds"),
+            "{said}"
+        );
+    }
 }

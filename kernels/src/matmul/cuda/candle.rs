@@ -9,7 +9,9 @@ use super::{Product, Scales, padded};
 use crate::Format;
 use crate::cuda::{Gpu, GpuError};
 
+// SAFETY: for who calls either: every place that is read or written must be there; the calls below say why it is.
 type Mmvq = unsafe extern "C" fn(*const c_void, *const c_void, *mut c_void, i32, i32, i32, i32, i32, *mut c_void);
+// SAFETY: as above.
 type Mmq = unsafe extern "C" fn(
     *mut c_void,
     *const c_void,
