@@ -164,7 +164,7 @@ fn a_32b_on_two_t4_is_planned_without_reading_its_weights() {
         assert!((most * 9 / 10..=most).contains(&all), "{kv}: {all}");
     }
     let page = page(&base);
-    for words in ["19.85 GB", "tensor", "one stream gets 21.3", "part 2 of 2", "as q8_0"] {
+    for words in ["19.85 GB", "tensor", "one stream gets 21.0", "part 2 of 2", "as q8_0"] {
         assert!(page.contains(words), "{words} is not in\n{page}");
     }
 }

@@ -197,7 +197,7 @@ mod tests {
                 &large,
                 cards("t4", 2),
                 Placement::Tensor,
-                "21.3 tokens/s in tensor, 12.0 in pipeline",
+                "21.0 tokens/s in tensor, 12.0 in pipeline",
             ),
             (&large, unlike(), Placement::Pipeline, "unlike"),
             (&large, cards("t4", 1), Placement::Offload, "left over"),

@@ -24,7 +24,7 @@ pub struct Load {
     pub prompt_pieces: usize,
     /// How often all devices of [`Placement::Tensor`] meet in a layer.
     pub meetings_per_layer: usize,
-    /// Bytes of one token that they hand over in a layer, all meetings and devices together; none: what ours do.
+    /// Bytes of one token that each of them hands over in a layer, all meetings together; none: what ours do.
     pub exchanged_bytes_per_layer: Option<u64>,
 }
 
@@ -127,7 +127,7 @@ impl<'a> Model<'a> {
             .collect::<Option<_>>()?;
         let exchanged = load
             .exchanged_bytes_per_layer
-            .unwrap_or_else(|| received(costs.exchanged_bytes_per_layer(), plan.layout.shares.len()));
+            .unwrap_or_else(|| handed(costs.exchanged_bytes_per_layer(), plan.layout.shares.len()));
         Some(Model {
             placement: plan.layout.placement,
             engines: plan.layout.engines,
@@ -212,10 +212,9 @@ impl<'a> Model<'a> {
     }
 }
 
-/// Bytes that one of so many devices gets from the others.
-fn received(bytes: u64, devices: usize) -> u64 {
-    let devices = (devices as u64).max(1);
-    bytes - bytes / devices
+/// Bytes that one of so many devices lays out and picks up: its own part, then whole rows.
+fn handed(bytes: u64, devices: usize) -> u64 {
+    bytes + bytes / (devices as u64).max(1)
 }
 
 impl Stage {
