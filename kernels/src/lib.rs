@@ -12,6 +12,8 @@ mod activations;
 pub mod add;
 pub mod attention;
 pub mod ceiling;
+#[cfg(any(feature = "cuda", feature = "cuda-emulator"))]
+pub mod cuda;
 pub mod embedding;
 mod error;
 mod format;
@@ -34,6 +36,9 @@ pub use kv_write::{BLOCK_TOKENS, KvFormat, KvLayer, KvShape};
 pub use matrix::{PackedMatrix, Part};
 pub use simd::Simd;
 pub use threads::Threads;
+
+#[cfg(all(feature = "cuda", feature = "cuda-emulator"))]
+compile_error!("the features `cuda` and `cuda-emulator` exclude each other: one is a card, the other its stand-in");
 
 #[cfg(target_endian = "big")]
 compile_error!("weights are little-endian in the file and used in place: big-endian machines are not supported");

@@ -1,5 +1,8 @@
 //! Element by element additions: the residual and the biases.
 
+#[cfg(any(feature = "cuda", feature = "cuda-emulator"))]
+pub mod cuda;
+
 use crate::error::{KernelError, expect_length};
 
 /// Adds `values` to `sums`.

@@ -1,5 +1,7 @@
 //! The keys and values of one layer, in blocks of 16 tokens, and the writing of new ones.
 
+#[cfg(any(feature = "cuda", feature = "cuda-emulator"))]
+pub mod cuda;
 mod format;
 pub mod scalar;
 
