@@ -23,6 +23,7 @@ mod work;
 
 pub use config::{Architecture, Config, Rope};
 pub use cpu::CpuModel;
+pub use device::{Cards, FoundCard};
 pub use error::ModelsError;
 pub use kernels::{KvFormat, Simd, ceiling};
 pub use model::{Model, Options};

@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::bench;
 use crate::config::{SETTINGS, Said, Setting};
+use crate::doctor;
 
 /// What the program was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(crate) enum Task {
     ShowConfig,
     /// Measure a model's speed.
     Bench(bench::Words),
+    /// Say what this machine lacks to use its cards.
+    Doctor { json: bool },
 }
 
 const AFTER_HELP: &str = "\
@@ -40,6 +43,10 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Ta
     let matches = command().try_get_matches_from(arguments)?;
     let (task, given) = match matches.subcommand() {
         Some(("bench", inner)) => (Task::Bench(bench::words(inner)), &matches),
+        Some(("doctor", inner)) => {
+            let json = doctor::wants_json(inner);
+            (Task::Doctor { json }, &matches)
+        }
         Some(("config", inner)) => (Task::ShowConfig, inner),
         Some((_, inner)) => (Task::Serve, inner),
         None => (Task::Serve, &matches),
@@ -102,7 +109,8 @@ fn command() -> Command {
         .after_long_help(AFTER_HELP)
         .subcommand(with_settings(serve))
         .subcommand(with_settings(show))
-        .subcommand(bench::command());
+        .subcommand(bench::command())
+        .subcommand(doctor::command());
     with_settings(tandem)
 }
 

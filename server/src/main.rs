@@ -5,6 +5,7 @@ mod app;
 mod bench;
 mod cli;
 mod config;
+mod doctor;
 mod drain;
 mod failure;
 mod http;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     };
     let done = match task {
         Task::Bench(words) => bench::run(&words),
+        Task::Doctor { json } => doctor::run(json),
         Task::ShowConfig => Config::resolve(&said)
             .map_err(Failure::from)
             .and_then(|config| print(&config.as_toml())),

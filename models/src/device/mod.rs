@@ -2,6 +2,7 @@
 
 pub(crate) mod card;
 mod cpu;
+mod found;
 
 use std::ops::Range;
 
@@ -16,6 +17,7 @@ use crate::slice::Slice;
 use crate::weights::Meter;
 
 pub(crate) use cpu::{Cpu, HostMemory};
+pub use found::{Cards, FoundCard};
 
 /// Why a step failed, in the device's words.
 pub(crate) type Fault = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,147 @@
+//! What is run, and how large: the real check, or the quick one that a processor emulating a card ends in seconds.
+
+use std::path::PathBuf;
+
+use models::{Cards, DeviceKind, DeviceSpec, FoundCard};
+
+use crate::run::{Outcome, Talk};
+use crate::shape::{SHAPES, Shape, TINY};
+
+/// The parts of the check, in their order.
+pub const SECTIONS: [&str; 5] = ["kernels", "logits", "placements", "soak", "speed"];
+
+const USAGE: &str = "usage: gpu_check [--quick] [--device cuda:0] [--dir FOLDER] [--only SECTION,SECTION]
+                 [--kernel-tests PROGRAM]
+
+Sections: kernels, logits, placements, soak, speed. FOLDER is for the models that are made and deleted again, 20 GB at
+most at a time; without it, the system's folder for temporary files. PROGRAM is the kernels' test program; without it
+that section is left out.";
+
+/// The check as asked for.
+pub struct Plan {
+    pub is_quick: bool,
+    pub device: String,
+    pub folder: PathBuf,
+    sections: Vec<String>,
+    pub kernel_tests: Option<PathBuf>,
+    /// The model whose answers are compared.
+    pub model: Shape,
+    /// Lengths of the prompts, and the tokens after each.
+    prompts: &'static [usize],
+    tokens: usize,
+    /// The longest prompt of the soak.
+    pub soak_tokens: usize,
+    /// Of the card's free memory, what other programs may have taken meanwhile.
+    pub slack_bytes: u64,
+    /// The models whose speed is measured.
+    pub shapes: &'static [Shape],
+    pub speed: Speed,
+}
+
+/// How speed is measured.
+#[derive(Clone, Copy)]
+pub struct Speed {
+    /// Streams decoded together.
+    pub streams: &'static [usize],
+    /// Tokens that every stream has before it.
+    pub history_tokens: usize,
+    /// Steps of a round.
+    pub steps: usize,
+    /// The median of so many rounds counts.
+    pub rounds: usize,
+}
+
+impl Plan {
+    /// Understands the command line.
+    pub fn of(arguments: impl Iterator<Item = String>) -> Outcome<Plan> {
+        let words: Vec<String> = arguments.collect();
+        let mut plan = match words.iter().any(|word| word == "--quick") {
+            true => Plan::quick(),
+            false => Plan::full(),
+        };
+        let mut arguments = words.into_iter();
+        while let Some(word) = arguments.next() {
+            let mut value = || arguments.next().ok_or_else(|| format!("{word} wants a value\n{USAGE}"));
+            match word.as_str() {
+                "--quick" => (),
+                "--device" => plan.device = value()?,
+                "--dir" => plan.folder = PathBuf::from(value()?),
+                "--kernel-tests" => plan.kernel_tests = Some(PathBuf::from(value()?)),
+                "--only" => plan.sections = value()?.split(',').map(str::to_owned).collect(),
+                _ => return Err(format!("{word} is not known\n{USAGE}").into()),
+            }
+        }
+        if let Some(other) = plan.sections.iter().find(|name| !SECTIONS.contains(&name.as_str())) {
+            return Err(format!("there is no section {other}\n{USAGE}").into());
+        }
+        Ok(plan)
+    }
+
+    fn full() -> Plan {
+        Plan {
+            is_quick: false,
+            device: "cuda:0".to_owned(),
+            folder: std::env::temp_dir(),
+            sections: SECTIONS.map(str::to_owned).to_vec(),
+            kernel_tests: None,
+            model: SHAPES[0],
+            prompts: &[17, 96, 250, 600],
+            tokens: 64,
+            soak_tokens: 4096,
+            slack_bytes: 2 << 20,
+            shapes: &SHAPES[1..],
+            speed: Speed {
+                streams: &[1, 2, 4, 8, 16],
+                history_tokens: 512,
+                steps: 32,
+                rounds: 3,
+            },
+        }
+    }
+
+    fn quick() -> Plan {
+        Plan {
+            is_quick: true,
+            model: TINY,
+            prompts: &[3, 16, 37],
+            tokens: 6,
+            soak_tokens: 24,
+            shapes: &[TINY],
+            speed: Speed {
+                streams: &[1, 2, 4],
+                history_tokens: 32,
+                steps: 2,
+                rounds: 1,
+            },
+            ..Plan::full()
+        }
+    }
+
+    pub fn has(&self, section: &str) -> bool {
+        self.sections.iter().any(|name| name == section)
+    }
+
+    /// What is said to the models that are compared.
+    pub fn talk(&self) -> Talk {
+        Talk::new(self.prompts, self.tokens, self.model.vocabulary)
+    }
+
+    /// The card that is checked, of those found.
+    pub fn card<'a>(&self, cards: &'a Cards) -> Result<&'a FoundCard, String> {
+        let spec: DeviceSpec = self.device.parse().map_err(|error| format!("{error}"))?;
+        let DeviceKind::Cuda(index) = spec.kind else {
+            return Err(format!(
+                "{} is no card: --device takes cuda:0, cuda:1 and so on",
+                self.device
+            ));
+        };
+        match cards {
+            Cards::NotBuilt => Err("this program was built without CUDA: see server/docs/cuda.md".to_owned()),
+            Cards::Refused(reason) => Err(reason.clone()),
+            Cards::Found(cards) => {
+                let missing = || format!("there is no {}: the driver sees {} cards", self.device, cards.len());
+                cards.get(index).ok_or_else(missing)
+            }
+        }
+    }
+}
