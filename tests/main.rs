@@ -24,6 +24,7 @@ mod overload;
 
 mod bench;
 mod metrics;
+mod plan;
 mod process;
 mod shutdown;
 

@@ -95,6 +95,9 @@ pub enum ModelsError {
         /// Its rows.
         rows: u64,
     },
+    /// A card was asked for that this program cannot speak to.
+    #[error("this program was built without CUDA: use the CUDA build, or `--devices cpu`")]
+    NoCuda,
     /// A device could not be opened or failed.
     #[error("{device}: {reason}")]
     Device {

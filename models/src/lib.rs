@@ -23,7 +23,7 @@ mod work;
 
 pub use config::{Architecture, Config, Rope};
 pub use cpu::CpuModel;
-pub use device::{Cards, FoundCard};
+pub use device::card::{CardStatus, cards};
 pub use error::ModelsError;
 pub use kernels::{KvFormat, Simd, ceiling};
 pub use model::{Model, Options};

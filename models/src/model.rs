@@ -27,8 +27,10 @@ pub struct Options {
     pub context_tokens: usize,
     /// How keys and values are stored.
     pub kv_format: KvFormat,
-    /// Token rows of the largest step, over all engines: devices with memory of their own make room for it once.
+    /// Token rows of one engine's largest step; devices with memory of their own make room for it once.
     pub step_rows_max: usize,
+    /// Sequences of one engine's largest step.
+    pub sequences_max: usize,
 }
 
 /// A model file on its devices, from which engines are made.
@@ -257,12 +259,16 @@ impl Parts {
                     progress: &*self.progress,
                     done: &self.loaded,
                 };
+                // Where matrices are cut, the engines' steps are put into one.
+                let together = if share.parts > 1 { self.layout.engines } else { 1 };
                 let work = card::Work {
                     gguf: &self.gguf,
                     config,
                     slice: &slice,
                     caches,
-                    rows_max: self.options.step_rows_max,
+                    rows: together * self.options.step_rows_max,
+                    sequences: together * self.options.sequences_max,
+                    context_tokens: self.options.context_tokens,
                 };
                 card::open(index, &work, seat, &meter)
             }

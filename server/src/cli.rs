@@ -8,9 +8,8 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::bench;
 use crate::config::{SETTINGS, Said, Setting};
-use crate::doctor;
+use crate::{bench, doctor, plan};
 
 /// What the program was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +22,8 @@ pub(crate) enum Task {
     Bench(bench::Words),
     /// Say what this machine lacks to use its cards.
     Doctor { json: bool },
+    /// Tell how a model would lie on devices, as a page or as JSON.
+    Plan { json: bool },
 }
 
 const AFTER_HELP: &str = "\
@@ -48,6 +49,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Ta
             (Task::Doctor { json }, &matches)
         }
         Some(("config", inner)) => (Task::ShowConfig, inner),
+        Some(("plan", inner)) => (plan::task(inner), inner),
         Some((_, inner)) => (Task::Serve, inner),
         None => (Task::Serve, &matches),
     };
@@ -80,7 +82,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Ta
 }
 
 fn flag(given: &ArgMatches, key: &str) -> Option<String> {
-    let is_given = given.value_source(key) == Some(ValueSource::CommandLine);
+    // Not every subcommand has every setting.
+    let is_known = given.try_contains_id(key).is_ok();
+    let is_given = is_known && given.value_source(key) == Some(ValueSource::CommandLine);
     if is_given {
         given.get_one::<String>(key).cloned()
     } else {
@@ -109,6 +113,7 @@ fn command() -> Command {
         .after_long_help(AFTER_HELP)
         .subcommand(with_settings(serve))
         .subcommand(with_settings(show))
+        .subcommand(plan::command(SETTINGS.iter().map(argument)).arg(config()))
         .subcommand(bench::command())
         .subcommand(doctor::command());
     with_settings(tandem)
@@ -167,6 +172,20 @@ mod tests {
         check("tandem serve --slots 3", Task::Serve, &[("slots", "3")]);
         check("tandem --slots 3 serve", Task::Serve, &[("slots", "3")]);
         check("tandem config --kv-tokens=99", Task::ShowConfig, &[("kv_tokens", "99")]);
+    }
+
+    #[test]
+    fn a_plan_takes_the_settings_it_depends_on_and_no_others() {
+        check("tandem plan", Task::Plan { json: false }, &[]);
+        check(
+            "tandem --slots 3 plan --devices t4,t4 --json",
+            Task::Plan { json: true },
+            &[("devices", "t4,t4"), ("slots", "3")],
+        );
+        let said = parse(["tandem", "plan", "--queue", "1"].map(OsString::from))
+            .err()
+            .unwrap();
+        assert!(said.to_string().contains("--queue"), "{said}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod http;
 mod logging;
 mod metrics;
 mod paint;
+mod plan;
 mod start;
 mod units;
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     let done = match task {
         Task::Bench(words) => bench::run(&words),
         Task::Doctor { json } => doctor::run(json),
+        Task::Plan { json } => plan::run(said, json),
         Task::ShowConfig => Config::resolve(&said)
             .map_err(Failure::from)
             .and_then(|config| print(&config.as_toml())),

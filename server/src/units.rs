@@ -29,6 +29,30 @@ pub(crate) fn grouped(count: usize) -> String {
     shown
 }
 
+/// Three digits at least: `7.31`, `42.7`, `250`, `16 384`.
+pub(crate) fn digits(number: f64) -> String {
+    match number {
+        number if number < 9.995 => format!("{number:.2}"),
+        number if number < 99.95 => format!("{number:.1}"),
+        // Above what a usize holds it becomes the largest, below 0 it becomes 0.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "saturates, for people"
+        )]
+        number => grouped(number.round() as usize),
+    }
+}
+
+/// `812 us`, `61.2 ms`, `1.61 s`.
+pub(crate) fn time(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 1e-3 => format!("{} us", digits(seconds * 1e6)),
+        seconds if seconds < 1.0 => format!("{} ms", digits(seconds * 1e3)),
+        seconds => format!("{} s", digits(seconds)),
+    }
+}
+
 fn scaled(count: u64, units: &[(u64, &str)]) -> String {
     for (size, unit) in units {
         if count >= *size && *size > 1 {
@@ -51,5 +75,27 @@ mod tests {
         assert_eq!(parameters(7), "7");
         assert_eq!(grouped(8192), "8192");
         assert_eq!(grouped(131_072), "131 072");
+    }
+
+    #[test]
+    fn numbers_keep_three_digits() {
+        for (number, expected) in [
+            (0.0, "0.00"),
+            (9.994, "9.99"),
+            (9.996, "10.0"),
+            (42.71, "42.7"),
+            (99.96, "100"),
+            (12_345.6, "12 346"),
+        ] {
+            assert_eq!(digits(number), expected);
+        }
+        for (seconds, expected) in [
+            (0.000_812, "812 us"),
+            (0.0612, "61.2 ms"),
+            (1.0, "1.00 s"),
+            (52.3, "52.3 s"),
+        ] {
+            assert_eq!(time(seconds), expected);
+        }
     }
 }

@@ -18,8 +18,10 @@ const READ_BYTES: usize = 512 << 20;
 const MULTIPLY_GROUPS: u64 = 1 << 19;
 /// Passes at least; the best one counts, since everything else that a machine does only makes a pass slower.
 const PASSES_MIN: usize = 8;
-/// Passes go on for so long.
-const PASSES_TIME: Duration = Duration::from_millis(400);
+/// Passes of a measurement go on for so long.
+const MEASURE_TIME: Duration = Duration::from_millis(400);
+/// Those of a glance.
+const GLANCE_TIME: Duration = Duration::from_millis(80);
 
 /// The limits of this machine.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,11 +41,23 @@ pub struct Ceiling {
 /// # Errors
 /// `NoMemory` for the buffer that is read.
 pub fn measure(threads: usize) -> Result<Ceiling, KernelError> {
+    within(threads, MEASURE_TIME)
+}
+
+/// The same in about half a second, for a figure that is only compared roughly.
+///
+/// # Errors
+/// As [`measure`].
+pub fn glance(threads: usize) -> Result<Ceiling, KernelError> {
+    within(threads, GLANCE_TIME)
+}
+
+fn within(threads: usize, time: Duration) -> Result<Ceiling, KernelError> {
     let threads = threads.max(1);
     let buffer = read::Buffer::new(READ_BYTES, threads)?;
-    let read_seconds = best(|pass| buffer.read(pass));
+    let read_seconds = best(time, |pass| buffer.read(pass));
     let simd = Simd::in_use();
-    let multiply_seconds = best(|_| {
+    let multiply_seconds = best(time, |_| {
         timed(threads, &|_| {
             multiply::run(simd, MULTIPLY_GROUPS);
         })
@@ -60,10 +74,10 @@ pub fn measure(threads: usize) -> Result<Ceiling, KernelError> {
 /// The shortest of several passes, in seconds.
 ///
 /// A pass is short, so that on a machine that does other things some passes fall between them.
-fn best(seconds_of: impl Fn(usize) -> f64) -> f64 {
+fn best(time: Duration, seconds_of: impl Fn(usize) -> f64) -> f64 {
     let begin = Instant::now();
     let (mut shortest, mut passes) = (f64::INFINITY, 0);
-    while passes < PASSES_MIN || begin.elapsed() < PASSES_TIME {
+    while passes < PASSES_MIN || begin.elapsed() < time {
         shortest = shortest.min(seconds_of(passes));
         passes += 1;
     }

@@ -71,7 +71,10 @@ static_assert(sizeof(Q8_1) == 36, "a Q8_1 block has 36 bytes");
 // Writes the block whose element `lane` is `value`; all lanes of a warp call it.
 __device__ __forceinline__ void write_q8_1(Q8_1 *block, float value) {
     const uint32_t lane = threadIdx.x % WARP;
-    const float largest = warp_max(fabsf(value));
+    // Magnitudes are compared by their bits, in whose order a NaN is the largest: fmaxf would drop it.
+    uint32_t magnitude = __float_as_uint(fabsf(value));
+    for (int step = 16; step > 0; step /= 2) magnitude = max(magnitude, __shfl_xor_sync(ALL_LANES, magnitude, step));
+    const float largest = __uint_as_float(magnitude);
     const float sum = warp_sum(value);
     const float scale = largest / 127.0f;
     block->quants[lane] = largest == 0.0f ? 0 : static_cast<int8_t>(roundf(value / scale));

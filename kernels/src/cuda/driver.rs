@@ -19,8 +19,8 @@ const VERSION: c_int = 13_000;
 /// Dynamic shared memory that a kernel has without asking.
 const SHARED_BYTES_USUAL: u32 = 48 << 10;
 
+// SAFETY: the runtime library's own signatures; candle's launchers bring the library along.
 unsafe extern "C" {
-    // Of the runtime library that candle's launchers bring along.
     safe fn cudaGetLastError() -> c_int;
     safe fn cudaGetErrorString(error: c_int) -> *const c_char;
 }
@@ -271,8 +271,10 @@ impl Device {
         }
     }
 
-    pub(super) fn stream(&self) -> *mut c_void {
-        self.stream.cast()
+    /// The stream, for launchers that are not ours: they use the context that is current.
+    pub(super) fn stream(&self) -> Result<*mut c_void, String> {
+        self.enter()?;
+        Ok(self.stream.cast())
     }
 
     /// Starts a kernel.

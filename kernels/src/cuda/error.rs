@@ -64,7 +64,7 @@ pub enum GpuError {
         reason: String,
     },
     /// Something failed while the card worked; what it holds is lost.
-    #[error("{device} failed, {operation} was the last to start: {reason}: open the device again")]
+    #[error("{device} failed, {operation} was the last to start: {reason}: restart the program to use it again")]
     Failed {
         /// The card.
         device: String,

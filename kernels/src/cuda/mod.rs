@@ -4,6 +4,12 @@
 //! Everything is put on one stream in order and returns at once; [`Gpu::download`] and [`Gpu::finish`] wait. What fails
 //! on the card is reported by them. Every operation's `cuda.rs` is a door: it checks every length before it starts
 //! anything, because a kernel checks nothing.
+//!
+//! To build with the feature `cuda`: CUDA 13.0's nvcc, `CUDA_HOME` (the folder that holds `bin/nvcc`), that `bin` in `PATH`,
+//! and `CUDA_COMPUTE_CAP=75` for candle's kernels, which are then machine code for a T4 and nothing else; with
+//! `NVCC_APPEND_FLAGS=-gencode=arch=compute_75,code=compute_75` they carry PTX as ours do, and run on newer cards too. The
+//! program is linked with the static runtime library where it is at hand: it then needs no CUDA library to start, and opens
+//! the driver when a card is asked for.
 
 mod buffer;
 #[cfg(feature = "cuda")]
@@ -200,17 +206,17 @@ impl Gpu {
         Ok(values)
     }
 
-    /// Copies the first `elements` of `from` over those of `to`, on the card.
+    /// Copies `elements` from an element of one buffer on over those from an element of another on, on the card.
     ///
     /// # Errors
-    /// `Refused` if either is shorter; `Driver`.
+    /// `Refused` if either has fewer; `Driver`.
     pub fn copy<T: GpuElement>(
         &self,
-        from: &GpuBuffer<T>,
-        to: &mut GpuBuffer<T>,
+        (from, from_at): (&GpuBuffer<T>, usize),
+        (to, to_at): (&mut GpuBuffer<T>, usize),
         elements: usize,
     ) -> Result<(), GpuError> {
-        let (from, to) = (from.place(0, elements)?, to.place(0, elements)?);
+        let (from, to) = (from.place(from_at, elements)?, to.place(to_at, elements)?);
         let copied = self.device.copy_within(from, to, elements * size_of::<T>());
         copied.map_err(self.refused("copy"))
     }
@@ -239,15 +245,11 @@ impl Gpu {
         started.map_err(|reason| self.not_started(reason))
     }
 
-    /// Names what other launchers than ours are about to start.
+    /// Names what other launchers than ours are about to start, and gives the stream that they are to use.
     #[cfg(feature = "cuda")]
-    pub(crate) fn begin(&self, operation: &'static str) {
+    pub(crate) fn begin(&self, operation: &'static str) -> Result<*mut std::ffi::c_void, GpuError> {
         self.operation.set(operation);
-    }
-
-    #[cfg(feature = "cuda")]
-    pub(crate) fn stream(&self) -> *mut std::ffi::c_void {
-        self.device.stream()
+        self.device.stream().map_err(self.refused("start kernels"))
     }
 
     /// Launchers that are not ours report nothing: what they left behind is asked for here.
@@ -255,7 +257,7 @@ impl Gpu {
         self.device.last_launch().map_err(|reason| self.not_started(reason))
     }
 
-    pub(crate) fn device(&self) -> &Rc<Device> {
+    fn device(&self) -> &Rc<Device> {
         &self.device
     }
 
@@ -276,7 +278,8 @@ impl Gpu {
         }
     }
 
-    pub(crate) fn refused(&self, action: &'static str) -> impl FnOnce(String) -> GpuError {
+    /// The error of a call to the driver that failed.
+    fn refused(&self, action: &'static str) -> impl FnOnce(String) -> GpuError {
         let device = self.card.label();
         move |reason| GpuError::Driver { device, action, reason }
     }

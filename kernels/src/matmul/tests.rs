@@ -32,7 +32,7 @@ fn blocks<T: GgmlType + Plain>(values: &[f32]) -> Vec<u8> {
 }
 
 /// The bytes of `values` in `format`, by candle's own quantisers.
-fn encode(format: Format, values: &[f32]) -> Vec<u8> {
+pub(super) fn encode(format: Format, values: &[f32]) -> Vec<u8> {
     match format {
         Format::F32 => bytes_of(values).to_vec(),
         Format::F16 => values

@@ -1,5 +1,7 @@
 //! Rotary position embedding: pairs of a head's elements turn by an angle that grows with the position.
 
+#[cfg(any(feature = "cuda", feature = "cuda-emulator"))]
+pub mod cuda;
 pub mod scalar;
 
 use crate::error::{KernelError, expect_length};

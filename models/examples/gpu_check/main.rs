@@ -27,8 +27,6 @@ mod speed;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use models::Cards;
-
 use plan::Plan;
 use report::Report;
 use run::{Outcome, timed};
@@ -118,21 +116,18 @@ impl Drop for Made {
 
 /// Which card, driver and day.
 fn heading(plan: &Plan) -> String {
-    let cards = Cards::of_machine();
-    let card = match plan.card(&cards) {
-        Ok(card) => {
+    let card = match plan.cards() {
+        Ok((card, _)) => {
             let (major, minor) = card.compute_capability;
-            let read =
-                speed::read_bytes_per_s(card).map_or("unknown".to_owned(), |read| format!("{:.0} GB/s", read / 1e9));
-            let known = speed::known(card);
-            let int8 = known.map_or("unknown".to_owned(), |known| {
-                format!("{:.0} TOP/s", known.int8_ops_per_s / 1e12)
+            let limits = speed::limits(&card).map_or("limits unknown".to_owned(), |limits| {
+                let (read, int8) = (limits.read_bytes_per_s / 1e9, limits.prefill_ops_per_s / 1e12);
+                format!("{read:.0} GB/s, {int8:.0} TOP/s of int8")
             });
+            let memory = card.memory_bytes as f64 / 1e9;
+            let name = &card.name;
             format!(
-                "{} ({}): {:.1} GB, compute capability {major}.{minor}, bandwidth {read}, int8 peak {int8}",
-                card.name,
-                plan.device,
-                card.memory_bytes as f64 / 1e9
+                "{name} ({}): {memory:.1} GB, compute capability {major}.{minor}, {limits}",
+                plan.device
             )
         }
         Err(reason) => format!("{}: {reason}", plan.device),

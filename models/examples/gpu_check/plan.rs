@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use models::{Cards, DeviceKind, DeviceSpec, FoundCard};
+use models::{CardStatus, DeviceKind, DeviceSpec};
 
 use crate::run::{Outcome, Talk};
 use crate::shape::{SHAPES, Shape, TINY};
@@ -126,22 +126,21 @@ impl Plan {
         Talk::new(self.prompts, self.tokens, self.model.vocabulary)
     }
 
-    /// The card that is checked, of those found.
-    pub fn card<'a>(&self, cards: &'a Cards) -> Result<&'a FoundCard, String> {
-        let spec: DeviceSpec = self.device.parse().map_err(|error| format!("{error}"))?;
-        let DeviceKind::Cuda(index) = spec.kind else {
-            return Err(format!(
-                "{} is no card: --device takes cuda:0, cuda:1 and so on",
-                self.device
-            ));
+    /// The card that is checked, and those beside it.
+    pub fn cards(&self) -> Outcome<(CardStatus, Vec<CardStatus>)> {
+        let spec: DeviceSpec = self.device.parse()?;
+        let DeviceKind::Cuda(wanted) = spec.kind else {
+            return Err(format!("{} is no card: --device takes cuda:0, cuda:1 and so on", self.device).into());
         };
-        match cards {
-            Cards::NotBuilt => Err("this program was built without CUDA: see server/docs/cuda.md".to_owned()),
-            Cards::Refused(reason) => Err(reason.clone()),
-            Cards::Found(cards) => {
-                let missing = || format!("there is no {}: the driver sees {} cards", self.device, cards.len());
-                cards.get(index).ok_or_else(missing)
-            }
+        let (mut checked, others): (Vec<_>, Vec<_>) =
+            models::cards()?.into_iter().partition(|card| card.index == wanted);
+        let count = checked.len() + others.len();
+        let card = checked
+            .pop()
+            .ok_or_else(|| format!("there is no {}: the driver sees {count} cards", self.device))?;
+        match card.refusal {
+            Some(refusal) => Err(refusal.into()),
+            None => Ok((card, others)),
         }
     }
 }

@@ -13,6 +13,9 @@ use crate::file::Noise;
 /// Token rows of a step at most: prompts go in pieces of this length.
 pub const STEP_ROWS_MAX: usize = 512;
 
+/// Sequences of a step at most.
+const SEQUENCES_MAX: usize = 16;
+
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Where a model lies: `devices` in the order of its layers or parts.
@@ -50,6 +53,7 @@ pub fn load(path: &Path, layout: Layout, kv_format: KvFormat) -> Outcome<Model> 
         context_tokens: layout.kv_tokens,
         kv_format,
         step_rows_max: STEP_ROWS_MAX,
+        sequences_max: SEQUENCES_MAX,
     };
     Ok(Model::load(Gguf::open(path)?, layout, options, Box::new(|_| ()))?)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use engine::BLOCK_TOKENS;
-use models::{Cards, KvFormat, Model, Placement};
+use models::{KvFormat, Model, Placement};
 
 use crate::agree::Agreement;
 use crate::file::Noise;
@@ -156,9 +156,8 @@ pub fn soak(plan: &Plan, path: &Path, shape: &Shape, report: &mut Report) -> Out
 }
 
 /// Free memory of the card.
-pub fn free_bytes(plan: &Plan) -> Outcome<u64> {
-    match plan.card(&Cards::of_machine()) {
-        Ok(card) => Ok(card.free_bytes.clone()?),
-        Err(reason) => Err(reason.into()),
-    }
+fn free_bytes(plan: &Plan) -> Outcome<u64> {
+    let (card, _) = plan.cards()?;
+    card.free_bytes
+        .ok_or_else(|| "the card's free memory is unknown".into())
 }

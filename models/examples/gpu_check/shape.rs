@@ -25,7 +25,7 @@ pub const SHAPES: [Shape; 3] = [
 /// What `--quick` runs, and what the soak runs always: its steps take little time, so that there can be many.
 #[rustfmt::skip]
 pub const TINY: Shape =
-    Shape { name: "tiny", layers: 4, hidden: 256, heads: 4, kv_heads: 2, ffn: 512, vocabulary: 512 };
+    Shape { name: "tiny", layers: 4, hidden: 512, heads: 4, kv_heads: 2, ffn: 1024, vocabulary: 1024 };
 
 /// Tokens of context that every file names.
 pub const CONTEXT_TOKENS: usize = 8192;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use engine::{BLOCK_TOKENS, LanguageModel, Segment};
 use library::Gguf;
-use models::{CARDS, Card, Cards, Config, FoundCard, KvFormat, Model, Placement, Work};
+use models::{CardStatus, Config, DeviceFacts, DeviceKind, DeviceSpec, KvFormat, Model, Placement, Rates, Work};
 
 use crate::file::Noise;
 use crate::plan::{Plan, Speed};
@@ -17,39 +17,33 @@ const RESERVED_BYTES: u64 = 1_500_000_000;
 
 /// Loads the file at `path` and measures it, on the card and, where there are two, over both.
 pub fn measure(plan: &Plan, path: &Path, shape: &Shape, report: &mut Report) -> Outcome<()> {
-    let cards = Cards::of_machine();
-    let card = plan.card(&cards)?;
-    let second = match &cards {
-        Cards::Found(found) => found.iter().find(|other| other.index != card.index),
-        _ => None,
-    };
+    let (card, others) = plan.cards()?;
     let gguf = Gguf::open(path)?;
     let config = Config::from_gguf(&gguf)?;
     let kv_tokens = kv_tokens(&plan.speed);
     let bytes = Work::of(&gguf).step_bytes() + config.kv_bytes_per_token(KvFormat::F16) * kv_tokens as u64;
-    let mut places = vec![vec![card]];
+    let mut places = vec![vec![&card]];
     // The emulator's second card is not one.
-    places.extend(second.filter(|_| !plan.is_quick).map(|second| vec![card, second]));
+    places.extend(
+        others
+            .first()
+            .filter(|_| !plan.is_quick)
+            .map(|second| vec![&card, second]),
+    );
     for place in places {
-        let needed = bytes / place.len() as u64 + RESERVED_BYTES;
         let names: Vec<String> = place.iter().map(|card| format!("cuda:{}", card.index)).collect();
         let what = format!("speed of {} on {}", shape.name, names.join(","));
-        match place
-            .iter()
-            .map(|card| card.free_bytes.clone())
-            .collect::<Result<Vec<u64>, String>>()
-        {
-            Ok(free) if free.iter().all(|free| *free >= needed) || plan.is_quick => {
-                let row = on(plan, path, shape, &names, &place);
-                if let Some(row) = report.catch(&what, row) {
-                    report.speed(row);
-                }
+        let needed = bytes / place.len() as u64 + RESERVED_BYTES;
+        let has_room = |card: &&CardStatus| card.free_bytes.is_some_and(|free| free >= needed);
+        if plan.is_quick || place.iter().all(has_room) {
+            if let Some(row) = report.catch(&what, on(plan, path, shape, &names, &place)) {
+                report.speed(row);
             }
-            Ok(_) => report.skip(
+        } else {
+            report.skip(
                 &what,
                 &format!("left out: it takes {:.1} GB on each card", needed as f64 / 1e9),
-            ),
-            Err(reason) => report.add(&what, &reason, false),
+            );
         }
     }
     Ok(())
@@ -62,7 +56,7 @@ fn kv_tokens(speed: &Speed) -> usize {
     (speed.history_tokens + most * own).max(STEP_ROWS_MAX)
 }
 
-fn on(plan: &Plan, path: &Path, shape: &Shape, names: &[String], cards: &[&FoundCard]) -> Outcome<SpeedRow> {
+fn on(plan: &Plan, path: &Path, shape: &Shape, names: &[String], cards: &[&CardStatus]) -> Outcome<SpeedRow> {
     let speed = &plan.speed;
     let devices: Vec<&str> = names.iter().map(String::as_str).collect();
     let placement = if devices.len() > 1 {
@@ -82,8 +76,11 @@ fn on(plan: &Plan, path: &Path, shape: &Shape, names: &[String], cards: &[&Found
     })?;
     let tokens = Noise(7).tokens(speed.history_tokens.max(STEP_ROWS_MAX) + speed.steps, shape.vocabulary);
     let prefill_s = prefill(&mut *engine, speed, &tokens)?;
-    let rate = |rate: fn(&FoundCard) -> Option<f64>| cards.iter().map(|card| rate(card)).sum::<Option<f64>>();
-    let (read, int8) = (rate(read_bytes_per_s), rate(|card| Some(known(card)?.int8_ops_per_s)));
+    let sum = |rate: fn(Rates) -> f64| cards.iter().map(|card| limits(card).map(rate)).sum::<Option<f64>>();
+    let (read, int8) = (
+        sum(|limits| limits.read_bytes_per_s),
+        sum(|limits| limits.prefill_ops_per_s),
+    );
     let mut decode = Vec::new();
     for streams in speed.streams.iter().copied() {
         let step_s = streams_step(&mut *engine, speed, &tokens, streams)?;
@@ -139,14 +136,14 @@ fn streams_step(engine: &mut dyn LanguageModel, speed: &Speed, tokens: &[u32], s
     let mut logits = Vec::new();
     let mut round = || {
         for step in 0..speed.steps {
-            let segment = |(stream, block_table): (usize, &'_ Vec<u32>)| {
-                (tokens[(step + stream) % tokens.len()], block_table.clone())
-            };
-            let rows: Vec<(u32, Vec<u32>)> = tables.iter().enumerate().map(segment).collect();
-            let batch: Vec<Segment<'_>> = rows
+            // A token of its own for each stream.
+            let rows = tables
                 .iter()
-                .map(|(token, block_table)| Segment {
-                    tokens: std::slice::from_ref(token),
+                .enumerate()
+                .map(|(stream, table)| ((step + stream) % tokens.len(), table));
+            let batch: Vec<Segment<'_>> = rows
+                .map(|(at, block_table)| Segment {
+                    tokens: &tokens[at..=at],
                     first_position: speed.history_tokens + step,
                     block_table,
                     wants_logits: true,
@@ -166,22 +163,11 @@ fn median(mut times: Vec<f64>) -> f64 {
     times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The bandwidth by the driver's clock and bus, or by the datasheet.
-pub fn read_bytes_per_s(card: &FoundCard) -> Option<f64> {
-    card.read_bytes_per_s
-        .map(|bytes| bytes as f64)
-        .or_else(|| Some(known(card)?.read_bytes_per_s))
-}
-
-/// The card of the table that the driver's name speaks of: `NVIDIA A100-SXM4-80GB` is the `a100-80g`, `Tesla T4` the
-/// `t4`. Of several with one name it is the one of about the same memory.
-pub fn known(card: &FoundCard) -> Option<&'static Card> {
-    let name = card.name.to_lowercase().replace("rtx ", "rtx").replace(" ti", "ti");
-    let words: Vec<&str> = name.split([' ', '-', '_']).collect();
-    let is_named = |known: &&Card| {
-        let model = known.name.split('-').next().unwrap_or(known.name);
-        words.contains(&model)
+/// The card's limits by its datasheet, if it is a known one.
+pub fn limits(card: &CardStatus) -> Option<Rates> {
+    let spec = DeviceSpec {
+        kind: DeviceKind::Cuda(card.index),
+        memory_max: None,
     };
-    let distance = |known: &&Card| known.memory.abs_diff(card.memory_bytes);
-    CARDS.iter().filter(is_named).min_by_key(distance)
+    DeviceFacts::card(card, spec).speeds.map(|speeds| speeds.ideal)
 }

@@ -2,7 +2,6 @@
 
 pub(crate) mod card;
 mod cpu;
-mod found;
 
 use std::ops::Range;
 
@@ -17,7 +16,6 @@ use crate::slice::Slice;
 use crate::weights::Meter;
 
 pub(crate) use cpu::{Cpu, HostMemory};
-pub use found::{Cards, FoundCard};
 
 /// Why a step failed, in the device's words.
 pub(crate) type Fault = Box<dyn std::error::Error + Send + Sync>;

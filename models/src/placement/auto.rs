@@ -100,8 +100,10 @@ fn useful_tokens(wish: &Wish) -> usize {
 }
 
 fn whole(plan: &Plan) -> String {
+    let is_one_copy = plan.held.iter().all(|held| held.is_machine);
     match plan.layout.engines {
         1 => "the whole model fits the device".to_owned(),
+        _ if is_one_copy => "this machine holds the whole model, one copy for all engines".to_owned(),
         _ => "the whole model fits each device, so no engine waits for another".to_owned(),
     }
 }
@@ -126,7 +128,10 @@ fn shared(
                 return Some(choice(pipeline, format!("{no_device_alone}; their speed is unknown")));
             };
             let reason = |a: &str, a_speed: f64, b: &str, b_speed: f64| {
-                format!("{no_device_alone}; one stream gets {a_speed:.1} tokens/s in {a}, {b_speed:.1} in {b}")
+                let places = if b_speed < 100.0 { 1 } else { 0 };
+                format!(
+                    "{no_device_alone}; one stream gets {a_speed:.places$} tokens/s in {a}, {b_speed:.places$} in {b}"
+                )
             };
             Some(match fast > slow {
                 true => choice(tensor, reason("tensor", fast, "pipeline", slow)),
@@ -186,7 +191,7 @@ mod tests {
         let (small, large) = (tiny_costs(), costs());
         for (costs, devices, expected, reason) in [
             (&small, cards("t4", 2), Placement::Replicas, "each device"),
-            (&small, cpus("cpu,cpu", GIB), Placement::Replicas, "each device"),
+            (&small, cpus("cpu,cpu", GIB), Placement::Replicas, "one copy"),
             (&small, cpus("cpu", GIB), Placement::Replicas, "the device"),
             (
                 &large,

@@ -5,6 +5,7 @@
 
 use super::device::{DeviceKind, DeviceSpec};
 use super::facts::{DeviceFacts, Link, Rates, Speeds};
+use crate::device::card::CardStatus;
 
 /// A known card.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -122,7 +123,53 @@ impl Card {
     }
 }
 
+impl Card {
+    /// The card that a driver calls so: `Tesla T4`, `NVIDIA A100-SXM4-40GB`.
+    fn of_driver(name: &str, memory: u64) -> Option<&'static Card> {
+        let words: Vec<String> = name.to_lowercase().split([' ', '-']).map(str::to_owned).collect();
+        let is_named = |card: &&Card| {
+            let model = card.name.split('-').next().unwrap_or(card.name);
+            let model = model.strip_prefix("rtx").unwrap_or(model);
+            let joined: String = words.concat();
+            words.iter().any(|word| word == model) || (model.ends_with("ti") && joined.contains(model))
+        };
+        // Of one model with several sizes, the nearest.
+        CARDS
+            .iter()
+            .filter(is_named)
+            .min_by_key(|card| card.memory.abs_diff(memory))
+    }
+}
+
 impl DeviceFacts {
+    /// A card of this machine: what is free of its memory, and the speed that is known of its model.
+    pub fn card(status: &CardStatus, spec: DeviceSpec) -> DeviceFacts {
+        let known = Card::of_driver(&status.name, status.memory_bytes);
+        let known = known.map(|card| card.facts(status.index, None));
+        let free = status.free_bytes.unwrap_or(status.memory_bytes);
+        let memory = spec.memory_max.map_or(free, |limit| limit.min(free));
+        DeviceFacts {
+            name: spec.to_string(),
+            spec,
+            memory: Some(memory.saturating_sub(BUFFER_BYTES)),
+            reserved: BUFFER_BYTES,
+            speeds: known.as_ref().and_then(|facts| facts.speeds),
+            link: known.map_or(Link::PCIE_3, |facts| facts.link),
+        }
+    }
+
+    /// A device of which nothing is known, so that nothing is refused: opening it will say more.
+    pub fn unknown(spec: DeviceSpec) -> DeviceFacts {
+        DeviceFacts {
+            name: spec.to_string(),
+            spec,
+            memory: None,
+            reserved: 0,
+            speeds: None,
+            link: Link::PCIE_3,
+        }
+    }
+
     /// A machine that cards are planned for and of which nothing is known: memory for whatever is left over, read with
     /// 50 GB/s, and half a TOP/s of 8-bit products. All assumed.
     pub fn some_host() -> DeviceFacts {

@@ -87,10 +87,10 @@ pub enum PlacementError {
     },
     /// A memory is too small.
     #[error(
-        "{placement} needs {} on {} ({} of weights, {} of KV cache for {} tokens in each of {} engines), {} are there \
-         for both: use a smaller quantisation, --kv q8_0, a lower `context`, or more `devices`",
+        "{placement} needs {} on {} ({} of weights, {} of KV cache: {} tokens for each engine), {} are there for both: \
+         use a smaller quantisation, --kv q8_0, a lower `context`, or more `devices`",
         Bytes(shortage.weights.saturating_add(shortage.kv)), shortage.device, Bytes(shortage.weights),
-        Bytes(shortage.kv), shortage.kv_tokens, shortage.engines, Bytes(shortage.memory)
+        Bytes(shortage.kv), shortage.kv_tokens, Bytes(shortage.memory)
     )]
     Memory {
         /// The placement.

@@ -180,6 +180,36 @@ fn processors_without_a_limit_share_one_copy_and_half_of_what_it_leaves() {
 }
 
 #[test]
+fn an_embedding_table_that_is_the_output_matrix_too_lies_once_on_the_machine_and_on_a_card() {
+    let gguf = Gguf::from_static(tiny::GGUF, "tiny").unwrap();
+    let untied = tiny_costs();
+    let tensors: Vec<_> = gguf
+        .tensors()
+        .iter()
+        .filter(|tensor| tensor.name != "output.weight")
+        .cloned()
+        .collect();
+    let tied = Costs::of_tensors(&tensors, &untied.config);
+    let layers = untied.step().bytes - untied.output_part(0, 1).bytes;
+    let small = Wish {
+        context_tokens: 64,
+        ..wish(KvFormat::F16)
+    };
+    for placement in [Placement::Replicas, Placement::Pipeline, Placement::Offload] {
+        for devices in [cpus("cpu,cpu", GIB), cards("t4", 1)] {
+            let plan = laid(placement, &tied, &devices, &small).unwrap();
+            let weights: u64 = plan.held.iter().map(|held| held.weights).sum();
+            assert_eq!(
+                weights,
+                layers + tied.embedding_bytes,
+                "{placement} on {}",
+                devices[0].name
+            );
+        }
+    }
+}
+
+#[test]
 fn a_limited_processor_is_a_device_of_its_own_with_its_own_copy() {
     let (costs, wish) = (tiny_costs(), wish(KvFormat::F16));
     let plan = laid(Placement::Replicas, &costs, &cpus("cpu@1G,cpu@1G", 8 * GIB), &wish).unwrap();

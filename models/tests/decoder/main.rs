@@ -4,6 +4,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, unreachable_pub)]
 
 mod agreement;
+#[cfg(any(feature = "cuda", feature = "cuda-emulator"))]
+mod cards;
 mod company;
 mod loading;
 mod make;

@@ -9,7 +9,7 @@ use models::{DeviceSpec, KvFormat, Layout, Model, Options, Placement, Share};
 
 use crate::make::{CONTEXT_TOKENS, Noise, Recipe, Sequence, cpu_model};
 
-fn kinds(name: &str) -> TensorType {
+pub fn kinds(name: &str) -> TensorType {
     match name {
         name if name.ends_with("ffn_down.weight") => TensorType::Q6K,
         name if name.ends_with("attn_v.weight") => TensorType::Q8_0,
@@ -19,7 +19,7 @@ fn kinds(name: &str) -> TensorType {
 }
 
 /// Layers of `shares` on the processor; of a tensor placement, the parts.
-fn layout(placement: Placement, recipe: &Recipe, devices: usize) -> Layout {
+pub fn layout(placement: Placement, recipe: &Recipe, devices: usize) -> Layout {
     let share = |index: usize| {
         let cut = |index: usize| index * recipe.layers / devices;
         let layers = match placement {
@@ -47,6 +47,7 @@ fn model(gguf: Gguf, layout: Layout) -> Model {
         context_tokens: CONTEXT_TOKENS,
         kv_format: KvFormat::F16,
         step_rows_max: 512,
+        sequences_max: 8,
     };
     Model::load(gguf, layout, options, Box::new(|_| ())).unwrap()
 }
@@ -59,7 +60,7 @@ fn run(model: &mut dyn LanguageModel, sequence: &mut Sequence, tokens: &[u32]) -
 }
 
 /// A prompt long enough to be cut in pieces, then some tokens one by one: the logits after each step.
-fn talk(model: &mut dyn LanguageModel, tokens: &[u32]) -> Vec<Vec<f32>> {
+pub fn talk(model: &mut dyn LanguageModel, tokens: &[u32]) -> Vec<Vec<f32>> {
     let mut sequence = Sequence::new(3, tokens.len());
     let (prompt, rest) = tokens.split_at(150);
     let mut steps = vec![run(model, &mut sequence, prompt)];
@@ -179,6 +180,7 @@ fn more_parts_than_key_heads_are_refused() {
         context_tokens: 64,
         kv_format: KvFormat::F16,
         step_rows_max: 16,
+        sequences_max: 1,
     };
     let layout = layout(Placement::Tensor, &recipe, 3);
     let error = Model::load(recipe.gguf(), layout, options, Box::new(|_| ()))

@@ -7,7 +7,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::error::BenchError;
 use super::report::{Batch, Report};
-use super::table::digits;
+use crate::units::digits;
 
 const SIZE: (u32, u32) = (840, 500);
 const PAPER: RGBColor = RGBColor(252, 252, 250);

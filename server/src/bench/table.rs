@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::report::Report;
 use crate::paint::Paint;
-use crate::units::{bytes, grouped, parameters};
+use crate::units::{bytes, digits, grouped, parameters, time};
 
 /// Cells of the bar beside a speed.
 const BAR_CELLS: usize = 20;
@@ -209,30 +209,6 @@ fn foot(page: &mut String, report: &Report, paint: Paint) {
     page.push('\n');
 }
 
-/// Three digits at least: `7.31`, `42.7`, `250`, `16 384`.
-pub(super) fn digits(number: f64) -> String {
-    match number {
-        number if number < 9.995 => format!("{number:.2}"),
-        number if number < 99.95 => format!("{number:.1}"),
-        // Above what a usize holds it becomes the largest, below 0 it becomes 0.
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "saturates, for people"
-        )]
-        number => grouped(number.round() as usize),
-    }
-}
-
-/// `812 us`, `61.2 ms`, `1.61 s`.
-fn time(seconds: f64) -> String {
-    match seconds {
-        seconds if seconds < 1e-3 => format!("{} us", digits(seconds * 1e6)),
-        seconds if seconds < 1.0 => format!("{} ms", digits(seconds * 1e3)),
-        seconds => format!("{} s", digits(seconds)),
-    }
-}
-
 fn percent(share: f64) -> String {
     format!("{:.0} %", 100.0 * share)
 }
@@ -283,25 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_keep_three_digits() {
-        for (number, expected) in [
-            (0.0, "0.00"),
-            (9.994, "9.99"),
-            (9.996, "10.0"),
-            (42.71, "42.7"),
-            (99.96, "100"),
-            (12_345.6, "12 346"),
-        ] {
-            assert_eq!(digits(number), expected);
-        }
-        for (seconds, expected) in [
-            (0.000_812, "812 us"),
-            (0.0612, "61.2 ms"),
-            (1.0, "1.00 s"),
-            (52.3, "52.3 s"),
-        ] {
-            assert_eq!(time(seconds), expected);
-        }
+    fn a_share_is_shown_in_whole_hundredths() {
         assert_eq!(percent(0.805), "80 %");
     }
 

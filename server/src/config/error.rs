@@ -84,6 +84,10 @@ pub(crate) enum ConfigError {
         needed: String,
         available: String,
     },
+    #[error("{device} cannot be used: {reason}; `tandem plan` knows cards by name too, such as t4")]
+    Card { device: String, reason: String },
+    #[error(transparent)]
+    Placement(#[from] models::PlacementError),
     #[error("context is {context} (from {from}), the model holds at most {context_max}: lower it")]
     ContextTooLong {
         context: usize,

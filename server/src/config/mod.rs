@@ -10,13 +10,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use models::{KvFormat, Simd};
+use models::{DeviceSpec, KvFormat, Placement, Simd};
 
 use crate::app::{Limits, SamplingDefaults};
 use crate::http::HttpLimits;
 
 pub(crate) use error::{ConfigError, Source};
 use read::Reader;
+pub(crate) use read::split;
 pub(crate) use settings::{SETTINGS, Setting};
 use sources::Choices;
 pub(crate) use sources::Said;
@@ -42,7 +43,9 @@ pub(crate) enum LogFormat {
 pub(crate) struct Config {
     pub(crate) model: ModelChoice,
     /// The engines' devices, in order.
-    pub(crate) devices: Vec<String>,
+    pub(crate) devices: Vec<DeviceSpec>,
+    /// How the model lies on them; none: as fits best.
+    pub(crate) placement: Option<Placement>,
     /// One for each device.
     pub(crate) weights: Vec<u32>,
     pub(crate) context: Option<usize>,
@@ -75,6 +78,7 @@ impl Config {
         let config = Config {
             model: read.model(),
             devices,
+            placement: read.placement()?,
             weights,
             context: read.optional("context", 16..=10_000_000)?,
             slots: read.number("slots", 1..=1024)?,

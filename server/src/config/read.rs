@@ -6,13 +6,18 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use models::{KvFormat, Simd};
+use models::{DeviceSpec, KvFormat, Placement, Simd};
 
 use super::error::{ConfigError, Source};
 use super::sources::{Choices, Chosen};
 use super::{LogFormat, ModelChoice};
 use crate::app::{Limits, SamplingDefaults};
 use crate::http::HttpLimits;
+
+/// Devices at most.
+pub(super) const DEVICES_MAX: usize = 64;
+const DEVICES_ALLOWED: &str = "`cpu` or `cuda:0` and so on, once per engine, such as cpu,cpu, each with a limit such as \
+     cpu@8G (M or G) if it shall use less than its memory, at most 64 times";
 
 /// Reads settings out of what was chosen.
 pub(super) struct Reader<'a>(pub(super) &'a Choices);
@@ -88,16 +93,26 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn devices(&self) -> Result<Vec<String>, ConfigError> {
-        let devices: Vec<String> = split(&self.chosen("devices").text);
-        let is_known = devices.iter().all(|device| device == "cpu");
-        if devices.is_empty() || devices.len() > 64 || !is_known {
-            return self.refuse(
-                "devices",
-                "`cpu` once per engine, such as cpu or cpu,cpu, at most 64 times",
-            );
+    pub(super) fn devices(&self) -> Result<Vec<DeviceSpec>, ConfigError> {
+        let names = split(&self.chosen("devices").text);
+        let devices: Result<Vec<DeviceSpec>, _> = names.iter().map(|name| name.parse()).collect();
+        match devices {
+            Ok(devices) if (1..=DEVICES_MAX).contains(&devices.len()) => Ok(devices),
+            _ => self.refuse("devices", DEVICES_ALLOWED),
         }
-        Ok(devices)
+    }
+
+    pub(super) fn placement(&self) -> Result<Option<Placement>, ConfigError> {
+        match self.chosen("placement").text.as_str() {
+            "auto" => Ok(None),
+            name => match Placement::from_name(name) {
+                Some(placement) => Ok(Some(placement)),
+                None => {
+                    let names = Placement::ALL.map(Placement::name).join(", ");
+                    self.refuse("placement", format!("auto, {names}"))
+                }
+            },
+        }
     }
 
     pub(super) fn weights(&self, devices: usize) -> Result<Vec<u32>, ConfigError> {
@@ -216,7 +231,8 @@ impl Reader<'_> {
     }
 }
 
-fn split(list: &str) -> Vec<String> {
+/// The entries of a list with commas.
+pub(crate) fn split(list: &str) -> Vec<String> {
     if list.trim().is_empty() {
         Vec::new()
     } else {

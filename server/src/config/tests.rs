@@ -53,7 +53,8 @@ fn flag(key: &'static str, text: &str) -> Config {
 fn nothing_said_gives_the_documented_defaults() {
     let config = resolve(&[], &[], None).unwrap();
     assert_eq!(config.model, ModelChoice::Tiny);
-    assert_eq!(config.devices, ["cpu", "cpu"]);
+    assert_eq!(config.devices, [DeviceSpec::CPU; 2]);
+    assert_eq!(config.placement, None);
     assert_eq!(config.weights, [1, 1]);
     assert_eq!(config.listen.to_string(), "127.0.0.1:11434");
     assert_eq!(config.drain, Duration::from_secs(30));
@@ -158,12 +159,15 @@ fn fractions_are_allowed_at_their_limits_and_refused_past_them() {
 }
 
 #[test]
-fn devices_are_cpus_and_weights_are_one_for_each() {
+fn devices_are_named_and_weights_are_one_for_each() {
     assert_eq!(flag("devices", "cpu").weights, [1]);
     assert_eq!(flag("devices", " cpu , cpu,cpu ").devices.len(), 3);
-    check_flag("devices", "cuda:0,cuda:1", "`cpu` once per engine");
-    check_flag("devices", "", "`cpu` once per engine");
-    check_flag("devices", "cpu,", "`cpu` once per engine");
+    assert_eq!(flag("devices", "cuda:0,cuda:1").devices[1].to_string(), "cuda:1");
+    assert_eq!(flag("devices", "cpu@8G,cpu").devices[0].memory_max, Some(8 << 30));
+    assert_eq!(flag("devices", &["cpu"; 64].join(",")).devices.len(), 64);
+    for wrong in ["", "cpu,", "t4", "cpu@8", "cuda:x", "cpu cpu", &["cpu"; 65].join(",")] {
+        check_flag("devices", wrong, "`cpu` or `cuda:0` and so on, once per engine");
+    }
     assert_eq!(flag("weights", "3,1").weights, [3, 1]);
     check_flag("weights", "3,0", "from 1 to 1000");
     check_flag("weights", "a,b", "from 1 to 1000");
@@ -205,6 +209,9 @@ fn words_outside_a_closed_set_are_refused() {
     check_flag("kv", "q4_0", "f16 or q8_0");
     assert_eq!(flag("simd", "avx2").simd, Simd::Avx2);
     check_flag("simd", "sse", "scalar, avx2, avx512");
+    assert_eq!(flag("placement", "tensor").placement, Some(Placement::Tensor));
+    assert_eq!(flag("placement", "auto").placement, None);
+    check_flag("placement", "Tensor", "auto, replicas, pipeline, tensor, offload");
     check_flag("insecure", "maybe", "true or false");
     flag("log", "warn,tandem=debug");
     check_flag("log", "tandem=loud", "debug");

@@ -1,9 +1,9 @@
 //! From what was found to what is missing, as lines for people and fields for programs.
 
-use models::{Cards, FoundCard};
+use models::CardStatus;
 use serde::Serialize;
 
-use super::machine::Machine;
+use super::machine::{Cards, Machine};
 use crate::paint::Paint;
 use crate::units::bytes;
 
@@ -157,8 +157,8 @@ fn driver_lacks(machine: &Machine) -> Vec<Missing> {
 }
 
 /// What stands in the way of one card.
-fn card_lacks(card: &FoundCard) -> Option<Missing> {
-    let reason = card.free_bytes.as_ref().err()?;
+fn card_lacks(card: &CardStatus) -> Option<Missing> {
+    let reason = card.refusal.as_ref()?;
     let to_do = if card.compute_capability < CAPABILITY_MIN {
         NEWER_CARD
     } else {
@@ -181,16 +181,16 @@ impl CardLine {
         }
     }
 
-    fn found(card: &FoundCard) -> CardLine {
-        let (major, minor) = card.compute_capability;
+    fn found(card: &CardStatus) -> CardLine {
+        let ((major, minor), rate) = (card.compute_capability, card.memory_bytes_per_second);
         CardLine {
             device: Some(format!("cuda:{}", card.index)),
             name: card.name.clone(),
             memory_bytes: Some(card.memory_bytes),
-            free_bytes: card.free_bytes.clone().ok(),
+            free_bytes: card.free_bytes,
             compute_capability: Some(format!("{major}.{minor}")),
-            bandwidth_gb_per_s: card.read_bytes_per_s.map(|rate| rate as f64 / 1e9),
-            is_usable: card.free_bytes.is_ok() && card.compute_capability >= CAPABILITY_MIN,
+            bandwidth_gb_per_s: (rate > 0).then(|| rate as f64 / 1e9),
+            is_usable: card.refusal.is_none(),
         }
     }
 
@@ -225,14 +225,16 @@ impl CardLine {
 mod tests {
     use super::*;
 
-    fn card(index: usize, capability: (u32, u32), free_bytes: Result<u64, String>) -> FoundCard {
-        FoundCard {
+    fn card(index: usize, compute_capability: (u32, u32), free: Result<u64, &str>) -> CardStatus {
+        CardStatus {
             index,
             name: "Tesla T4".to_owned(),
             memory_bytes: 15_600_000_000,
-            compute_capability: capability,
-            read_bytes_per_s: Some(320_000_000_000),
-            free_bytes,
+            free_bytes: free.ok(),
+            compute_capability,
+            multiprocessors: 40,
+            memory_bytes_per_second: 320_000_000_000,
+            refusal: free.err().map(str::to_owned),
         }
     }
 
@@ -304,7 +306,7 @@ mod tests {
     #[test]
     fn one_card_that_can_be_used_is_enough() {
         let t4 = card(1, (7, 5), Ok(15_000_000_000));
-        let old = card(0, (6, 1), Err("cuda:0 has compute capability 6.1".to_owned()));
+        let old = card(0, (6, 1), Err("cuda:0 has compute capability 6.1"));
         let lines = ["15.6 GB, 15.0 GB free", "320 GB/s", "can be used", "--devices cuda:1"];
         check(false, None, Cards::Found(vec![t4.clone()]), true, &lines);
         check(
@@ -315,7 +317,7 @@ mod tests {
             &["6.1", "RTX 20", "--devices cuda:1"],
         );
         check(true, None, Cards::Found(vec![old]), false, &["cannot be used"]);
-        let busy = card(0, (8, 0), Err("no memory".to_owned()));
+        let busy = card(0, (8, 0), Err("no memory"));
         check(
             true,
             None,

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use models::Cards;
+use models::{CardStatus, ModelsError};
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,17 @@ pub(super) struct Machine {
     pub(super) listed: Vec<String>,
     /// Cards that this program has asked the driver for.
     pub(super) cards: Cards,
+}
+
+/// What a program finds that asks the driver for cards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cards {
+    /// It was built without CUDA and cannot ask.
+    NotBuilt,
+    /// The driver is missing, too old, or does not start: why, and what to do.
+    Refused(String),
+    /// These, which may be none.
+    Found(Vec<CardStatus>),
 }
 
 /// Where Linux distributions, containers and WSL put the driver's library; the loader's own list comes first.
@@ -42,7 +53,11 @@ impl Machine {
             library: library(std::env::var_os("LD_LIBRARY_PATH").as_deref()),
             driver: version_in(&version),
             listed: listed(&module.join("gpus")),
-            cards: Cards::of_machine(),
+            cards: match models::cards() {
+                Ok(cards) => Cards::Found(cards),
+                Err(ModelsError::NoCuda) => Cards::NotBuilt,
+                Err(error) => Cards::Refused(error.to_string()),
+            },
         }
     }
 }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use super::Loaded;
 use crate::config::{Config, LogFormat};
 use crate::paint::Paint;
+use crate::plan::placement_lines;
 use crate::units::{bytes, grouped, parameters};
 
 /// Tells whoever started the program that it is ready: as lines for people, as one event for machines.
@@ -15,7 +16,9 @@ pub(super) fn show(loaded: &Loaded, config: &Config, address: SocketAddr) {
         let model = &loaded.app.model;
         let engines = config.devices.len();
         let (kv_tokens, kv) = (loaded.plan.kv_tokens, config.kv.name());
-        tracing::info!(%address, model = model.id, engines, kv_tokens, kv, context = model.context_tokens, "ready");
+        let (placement, context) = (loaded.plan.choice.plan.layout.placement.name(), model.context_tokens);
+        let kv_bytes: u64 = loaded.plan.choice.plan.held.iter().map(|held| held.kv).sum();
+        tracing::info!(%address, model = model.id, engines, placement, kv_tokens, kv_bytes, kv, context, "ready");
         return;
     }
     let text = lines(loaded, config, address, Paint::on(&std::io::stderr()));
@@ -47,16 +50,12 @@ fn lines(loaded: &Loaded, config: &Config, address: SocketAddr, paint: Paint) ->
     );
     line("template", facts.template.clone());
     line("engines", engines(config));
+    for (name, text) in placement_lines(plan, config.kv) {
+        line(name, text);
+    }
     line(
-        "memory",
-        format!(
-            "weights {} in one copy, KV cache {} tokens ({}, {}) per engine, loaded in {:.1} s",
-            bytes(facts.weight_bytes),
-            grouped(plan.kv_tokens),
-            bytes(loaded.kv_bytes),
-            config.kv.name(),
-            loaded.load_seconds,
-        ),
+        "loaded",
+        format!("{} in {:.1} s", bytes(facts.weight_bytes), loaded.load_seconds),
     );
     line(
         "context",
@@ -79,10 +78,11 @@ fn lines(loaded: &Loaded, config: &Config, address: SocketAddr, paint: Paint) ->
 
 /// `2 (cpu, cpu), 8 requests at a time each, 64 may wait; dealt in turn 3:1`.
 fn engines(config: &Config) -> String {
+    let devices: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
     let mut text = format!(
         "{} ({}), {} at a time each, {} more may wait",
         config.devices.len(),
-        config.devices.join(", "),
+        devices.join(", "),
         config.slots,
         config.queue
     );

@@ -92,22 +92,8 @@ fn load(config: &Config) -> Result<Loaded, Failure> {
     models::Simd::limit(config.simd);
     let opened = Opened::open(config)?;
     let plan = memory::plan(config, &opened)?;
-    let kv_bytes_per_token = opened.config.kv_bytes_per_token(config.kv);
-    let kv_bytes = kv_bytes_per_token.saturating_mul(plan.kv_tokens as u64);
-    let share = || models::Share {
-        device: models::DeviceSpec::CPU,
-        layers: 0..opened.config.layers,
-        part: 0,
-        parts: 1,
-    };
-    let layout = models::Layout {
-        placement: models::Placement::Replicas,
-        shares: config.devices.iter().map(|_| share()).collect(),
-        engines: config.devices.len(),
-        kv_tokens: plan.kv_tokens,
-    };
     let metrics = Metrics::new(&opened.card.id).context("metrics")?;
-    let (model, engines) = start_engines(config, opened.gguf, &plan, layout)?;
+    let (model, engines) = start_engines(config, opened.gguf, &plan)?;
     let limits = Limits {
         default_output_tokens: config.limits.default_output_tokens.min(plan.context),
         ..config.limits.clone()
@@ -129,30 +115,26 @@ fn load(config: &Config) -> Result<Loaded, Failure> {
         app,
         facts: opened.facts,
         plan,
-        kv_bytes,
         load_seconds: started.elapsed().as_secs_f64(),
     })
 }
 
 /// Reads the weights, opens the devices and builds the engines; shows how far it is.
-fn start_engines(
-    config: &Config,
-    gguf: Gguf,
-    plan: &memory::Plan,
-    layout: models::Layout,
-) -> Result<(Arc<Model>, Engines), Failure> {
+fn start_engines(config: &Config, gguf: Gguf, plan: &memory::Plan) -> Result<(Arc<Model>, Engines), Failure> {
     let name = gguf.name().to_owned();
     let wrong = |error: ModelsError| Failure::Model(format!("{name}: {error}"));
     let options = Options {
         context_tokens: plan.context,
         kv_format: config.kv,
-        step_rows_max: (config.slots + config.step_tokens) * config.devices.len(),
+        step_rows_max: config.slots + config.step_tokens,
+        sequences_max: config.slots,
     };
+    let layout = &plan.choice.plan.layout;
     let sizes = models::Config::from_gguf(&gguf).map_err(&wrong)?;
-    let bytes = Model::bytes_to_load(&gguf, &sizes, &layout).map_err(&wrong)?;
+    let bytes = Model::bytes_to_load(&gguf, &sizes, layout).map_err(&wrong)?;
     let progress = Arc::new(Progress::of(bytes));
     let told = Arc::clone(&progress);
-    let model = Model::load(gguf, layout, options, Box::new(move |done| told.at(done)));
+    let model = Model::load(gguf, layout.clone(), options, Box::new(move |done| told.at(done)));
     let started = model.map_err(wrong).and_then(|model| {
         let model = Arc::new(model);
         let shared = Arc::clone(&model);
@@ -170,8 +152,6 @@ struct Loaded {
     app: App,
     facts: model::Facts,
     plan: memory::Plan,
-    /// Of one engine's KV cache.
-    kv_bytes: u64,
     load_seconds: f64,
 }
 
@@ -179,7 +159,7 @@ struct Loaded {
 pub(crate) fn settings(config: &Config) -> EngineSettings {
     let specs = config.devices.iter().zip(&config.weights);
     let specs = specs.map(|(name, weight)| EngineSpec {
-        name: name.clone(),
+        name: name.to_string(),
         weight: *weight,
     });
     let mut settings = EngineSettings::new(specs.collect());

@@ -15,7 +15,6 @@ const ID_CHARS: usize = 96;
 
 /// What the start-up lines say of a model.
 pub(super) struct Facts {
-    pub(super) file_bytes: u64,
     pub(super) parameters: u64,
     /// `Q4_K_M`, or the kind of block that most of the bytes are in.
     pub(super) quantisation: String,
@@ -48,7 +47,6 @@ impl Opened {
         let tokenizer = Tokenizer::new(converted(vocabulary)).map_err(|error| wrong(&error))?;
         let template = ChatTemplate::for_model(jinja.as_deref(), &tokenizer).map_err(|error| wrong(&error))?;
         let facts = Facts {
-            file_bytes: gguf.file_bytes(),
             parameters: gguf.tensors().iter().map(library::TensorInfo::elements).sum(),
             quantisation: quantisation(&gguf),
             template: template.name().to_owned(),
@@ -63,6 +61,11 @@ impl Opened {
             card,
             facts,
         })
+    }
+
+    /// What the model takes, by the shapes in its file.
+    pub(super) fn costs(&self) -> models::Costs {
+        models::Costs::of(&self.gguf, &self.config)
     }
 }
 

@@ -27,6 +27,10 @@
 #define CUDART_INF_F INFINITY
 #define CUDART_NAN_F NAN
 
+using std::abs;
+using std::isfinite;
+using std::isinf;
+using std::isnan;
 using uint = unsigned int;
 
 struct dim3 {

@@ -10,7 +10,12 @@
 #include <cstdlib>
 #include <memory>
 #include <vector>
-#ifndef __x86_64__
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#if defined(__x86_64__) && defined(__linux__)
+#define OWN_SWITCH // Without a system call at every switch, which the usual one makes.
+#else
 #include <ucontext.h>
 #endif
 
@@ -20,14 +25,14 @@ namespace emulator {
 namespace {
 
 constexpr size_t STACK_BYTES = 128 << 10;
-constexpr size_t SHARED_BYTES = 64 << 10;
+constexpr size_t SHARED_BYTES = 64 << 10; // A whole number of pages.
 constexpr uint32_t WARP = 32;
 constexpr uint64_t CANARY = 0x7461'6e64'656d'2121;
 
 enum class State { ready, at_barrier, trading, returned };
 
 // Where a fiber left off.
-#ifdef __x86_64__
+#ifdef OWN_SWITCH
 struct Context {
     void *stack = nullptr;
 };
@@ -55,9 +60,46 @@ struct Machine {
     Kernel kernel = nullptr;
     const char *name = "";
     void **arguments = nullptr;
-    alignas(16) unsigned char shared[SHARED_BYTES];
+    unsigned char *shared_pages = nullptr; // SHARED_BYTES, then a page that nobody may touch.
+    unsigned char *shared = nullptr;       // The block's, which ends where they do.
+
+    Machine() {
+        const size_t guard = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+        void *pages = mmap(nullptr, SHARED_BYTES + guard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (pages == MAP_FAILED) abort();
+        shared_pages = static_cast<unsigned char *>(pages);
+        mprotect(shared_pages + SHARED_BYTES, guard, PROT_NONE);
+    }
 };
 thread_local std::unique_ptr<Machine> machine;
+
+// Says which kernel touched what it may not: the guard after a buffer or after dynamic shared memory, or (by a trap that
+// the compiler put there) an element past an array's end. Then the program ends as it would have without this.
+void on_fault(int signal, siginfo_t *what, void *) {
+    struct sigaction usual = {};
+    usual.sa_handler = SIG_DFL;
+    sigaction(signal, &usual, nullptr);
+    const Machine *m = machine.get();
+    if (m && m->unfinished > 0) {
+        char text[400];
+        const int length = snprintf(text, sizeof text,
+                                    "emulator: %s, in %s, block (%u, %u, %u), thread %u, address %p\n",
+                                    signal == SIGSEGV ? "memory past a buffer's end, or of no buffer, was touched"
+                                                      : "an element past an array's end was touched",
+                                    m->name, blockIdx.x, blockIdx.y, blockIdx.z, m->current, what->si_addr);
+        if (write(2, text, static_cast<size_t>(length)) < 0) _exit(1);
+    }
+    raise(signal);
+}
+
+// Once a process.
+bool watch() {
+    struct sigaction action = {};
+    action.sa_sigaction = on_fault;
+    action.sa_flags = SA_SIGINFO;
+    for (int signal : {SIGSEGV, SIGBUS, SIGILL}) sigaction(signal, &action, nullptr);
+    return true;
+}
 
 [[noreturn]] void give_up(const char *why) {
     Machine &m = *machine;
@@ -75,7 +117,7 @@ thread_local std::unique_ptr<Machine> machine;
 
 void fiber_main();
 
-#ifdef __x86_64__
+#ifdef OWN_SWITCH
 // Saves what a call must keep, and goes on where `to` left off.
 extern "C" void emulator_switch(void **from, void *to);
 asm(R"(
@@ -278,6 +320,7 @@ uint16_t half_bits(double value) {
     const uint16_t sign = std::signbit(value) ? 0x8000 : 0;
     const double magnitude = std::fabs(value);
     if (std::isnan(value)) return 0x7fff;
+    if (magnitude == 0.0) return sign;
     if (magnitude >= 65520.0) return sign | 0x7c00;
     int exponent = 0;
     std::frexp(magnitude, &exponent);
@@ -305,9 +348,12 @@ extern "C" const char *emulator_launch(const char *name, const uint32_t *grid, c
     while (entry->name && strcmp(entry->name, name) != 0) entry++;
     if (!entry->name) return "there is no kernel of that name";
     if (entry->arguments != argument_count) return "the kernel takes another number of arguments";
+    if (shared_bytes > SHARED_BYTES) return "a block has at most 64 KiB of shared memory";
     const uint64_t threads = uint64_t(block[0]) * block[1] * block[2];
     if (threads == 0 || threads > 1024) return "a block has 1 to 1024 threads";
     if (grid[1] > 65535 || grid[2] > 65535) return "a grid has at most 65535 blocks along y and z";
+    static const bool is_watched = watch();
+    (void)is_watched;
     if (!machine) machine = std::make_unique<Machine>();
     Machine &m = *machine;
     m.kernel = entry->run;
@@ -318,6 +364,7 @@ extern "C" const char *emulator_launch(const char *name, const uint32_t *grid, c
         m.fibers.emplace_back();
         m.fibers.back().stack.reset(new unsigned char[STACK_BYTES]);
     }
+    m.shared = m.shared_pages + SHARED_BYTES - (shared_bytes + 15) / 16 * 16;
     blockDim = {block[0], block[1], block[2]};
     gridDim = {grid[0], grid[1], grid[2]};
     for (uint32_t z = 0; z < grid[2]; z++)

@@ -1,13 +1,15 @@
 //! A card that is none: memory of the host, kernels compiled by the C++ compiler, threads run one after another.
 //!
-//! What it shows: that kernels compute the right thing, reach their barriers and stay in their shared memory. What it does
-//! not: how fast they are, and races that only appear when threads really run at once.
+//! What it shows: that kernels compute the right thing, reach their barriers, and stay within their buffers and their shared
+//! memory. What it does not: how fast they are, and races that only appear when threads really run at once.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
+mod memory;
+
 use std::ffi::{CStr, CString, c_char, c_void};
 
 use super::{Card, GpuError, Launch};
 
+// SAFETY: as `emulator.cpp` defines it.
 unsafe extern "C" {
     /// Runs a kernel to its end. Returns null, or why it could not.
     fn emulator_launch(
@@ -23,8 +25,6 @@ unsafe extern "C" {
 /// What a T4 has, so that nothing asks for more.
 const SHARED_BYTES_MAX: usize = 64 << 10;
 const MEMORY_BYTES: usize = 4 << 30;
-/// Where device memory starts, as the driver aligns it.
-const ALIGNMENT: usize = 256;
 
 /// Kernels run while `launch` is called: nothing is ever under way.
 pub(crate) struct Device;
@@ -61,19 +61,16 @@ impl Device {
         if bytes == 0 {
             return Ok(Some(0));
         }
-        if bytes > MEMORY_BYTES {
-            return Ok(None);
-        }
-        let layout = Layout::from_size_align(bytes, ALIGNMENT).map_err(|error| error.to_string())?;
-        // SAFETY: the size is not 0.
-        let start = unsafe { alloc_zeroed(layout) };
-        Ok((!start.is_null()).then(|| start.expose_provenance() as u64))
+        Ok(if bytes > MEMORY_BYTES {
+            None
+        } else {
+            memory::allocate(bytes)
+        })
     }
 
     pub(super) fn free(&self, address: u64, bytes: usize) {
-        if let (1.., Ok(layout)) = (bytes, Layout::from_size_align(bytes, ALIGNMENT)) {
-            // SAFETY: a buffer's drop gives what `allocate` gave it, once, with the same size.
-            unsafe { dealloc(pointer(address), layout) };
+        if bytes > 0 {
+            memory::free(address, bytes);
         }
     }
 
