@@ -6,6 +6,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(any(feature = "cuda", feature = "cuda-emulator"))]
+pub mod cuda;
 mod lanes;
 mod scalar;
 mod tile;
@@ -17,7 +19,7 @@ use crate::kv_write::LANES;
 use crate::parallel::{SPREAD_FROM, for_each_chunk};
 #[cfg(target_arch = "x86_64")]
 use crate::simd;
-use crate::{BLOCK_TOKENS, KvLayer};
+use crate::{BLOCK_TOKENS, KvLayer, KvShape};
 use scalar::Scratch;
 use tile::{Part, Tile};
 
@@ -159,6 +161,21 @@ fn check(
     output: &[f32],
 ) -> Result<usize, KernelError> {
     let shape = layer.shape();
+    let group = check_heads(heads, shape)?;
+    expect_length("the queries", queries.len(), rows.len() * heads * shape.head_dim)?;
+    expect_length("the attention's output", output.len(), queries.len())?;
+    for row in rows {
+        let blocks = row.position / BLOCK_TOKENS + 1;
+        expect_below("block of the position", blocks - 1, row.block_table.len())?;
+        for block in &row.block_table[..blocks] {
+            expect_below("block", *block as usize, layer.blocks())?;
+        }
+    }
+    Ok(group)
+}
+
+/// Checks the heads and their length and returns the query heads per key head.
+fn check_heads(heads: usize, shape: KvShape) -> Result<usize, KernelError> {
     if shape.kv_heads == 0 || heads == 0 || !heads.is_multiple_of(shape.kv_heads) {
         let allowed = format!("a multiple of the {} key heads", shape.kv_heads);
         return Err(KernelError::Size {
@@ -183,15 +200,6 @@ fn check(
             found: shape.head_dim,
             allowed,
         });
-    }
-    expect_length("the queries", queries.len(), rows.len() * heads * shape.head_dim)?;
-    expect_length("the attention's output", output.len(), queries.len())?;
-    for row in rows {
-        let blocks = row.position / BLOCK_TOKENS + 1;
-        expect_below("block of the position", blocks - 1, row.block_table.len())?;
-        for block in &row.block_table[..blocks] {
-            expect_below("block", *block as usize, layer.blocks())?;
-        }
     }
     Ok(group)
 }
