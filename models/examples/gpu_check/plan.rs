@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use models::{CardStatus, DeviceKind, DeviceSpec};
 
-use crate::run::{Outcome, Talk};
+use crate::run::{Outcome, STEP_ROWS_MAX, Talk};
 use crate::shape::{SHAPES, Shape, TINY};
 
 /// The parts of the check, in their order.
@@ -43,6 +43,8 @@ pub struct Plan {
 pub struct Speed {
     /// Streams decoded together.
     pub streams: &'static [usize],
+    /// Tokens of a prompt, read in one step.
+    pub prompt_tokens: usize,
     /// Tokens that every stream has before it.
     pub history_tokens: usize,
     /// Steps of a round.
@@ -92,6 +94,7 @@ impl Plan {
             shapes: &SHAPES[1..],
             speed: Speed {
                 streams: &[1, 2, 4, 8, 16],
+                prompt_tokens: STEP_ROWS_MAX,
                 history_tokens: 512,
                 steps: 32,
                 rounds: 3,
@@ -109,6 +112,7 @@ impl Plan {
             shapes: &[TINY],
             speed: Speed {
                 streams: &[1, 2, 4],
+                prompt_tokens: 32,
                 history_tokens: 32,
                 steps: 2,
                 rounds: 1,

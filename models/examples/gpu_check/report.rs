@@ -23,6 +23,7 @@ pub struct SpeedRow {
     /// What a step reads of the weights.
     pub step_gb: f64,
     pub load_gb_per_s: f64,
+    pub prompt_tokens: usize,
     pub prefill_tokens_per_s: f64,
     pub prefill_share: Option<f64>,
     /// Streams, tokens per second of all together, share of the bandwidth.
@@ -87,7 +88,7 @@ impl Report {
         );
         let _ = writeln!(
             page,
-            "| model | GB a step | load GB/s | prompt 512 | {} |",
+            "| model | GB a step | load GB/s | prompt | {} |",
             streams.join(" | ")
         );
         let _ = writeln!(page, "|{}", "---|".repeat(columns));

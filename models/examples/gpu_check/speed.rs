@@ -9,7 +9,7 @@ use models::{CardStatus, Config, DeviceFacts, DeviceKind, DeviceSpec, KvFormat, 
 use crate::file::Noise;
 use crate::plan::{Plan, Speed};
 use crate::report::{Report, SpeedRow};
-use crate::run::{Outcome, STEP_ROWS_MAX, layout, load, timed};
+use crate::run::{Outcome, layout, load, timed};
 use crate::shape::Shape;
 
 /// What a card keeps besides weights and caches, at most: its context, the kernels, a step's buffers.
@@ -53,7 +53,7 @@ pub fn measure(plan: &Plan, path: &Path, shape: &Shape, report: &mut Report) -> 
 fn kv_tokens(speed: &Speed) -> usize {
     let most = speed.streams.iter().copied().max().unwrap_or(1);
     let own = speed.steps.next_multiple_of(BLOCK_TOKENS);
-    (speed.history_tokens + most * own).max(STEP_ROWS_MAX)
+    (speed.history_tokens + most * own).max(speed.prompt_tokens)
 }
 
 fn on(plan: &Plan, path: &Path, shape: &Shape, names: &[String], cards: &[&CardStatus]) -> Outcome<SpeedRow> {
@@ -74,7 +74,10 @@ fn on(plan: &Plan, path: &Path, shape: &Shape, names: &[String], cards: &[&CardS
         let engine = model.engine(0)?;
         Ok((model, engine))
     })?;
-    let tokens = Noise(7).tokens(speed.history_tokens.max(STEP_ROWS_MAX) + speed.steps, shape.vocabulary);
+    let tokens = Noise(7).tokens(
+        speed.history_tokens.max(speed.prompt_tokens) + speed.steps,
+        shape.vocabulary,
+    );
     let prefill_s = prefill(&mut *engine, speed, &tokens)?;
     let sum = |rate: fn(Rates) -> f64| cards.iter().map(|card| limits(card).map(rate)).sum::<Option<f64>>();
     let (read, int8) = (
@@ -88,24 +91,25 @@ fn on(plan: &Plan, path: &Path, shape: &Shape, names: &[String], cards: &[&CardS
         let bytes = (work.step_bytes() + cached) as f64;
         decode.push((streams, streams as f64 / step_s, read.map(|read| bytes / step_s / read)));
     }
-    let operations = 2.0 * work.multiply_adds(STEP_ROWS_MAX as u64, 1) as f64;
+    let operations = 2.0 * work.multiply_adds(speed.prompt_tokens as u64, 1) as f64;
     Ok(SpeedRow {
         what: format!("{} on {}", shape.name, names.join(",")),
         step_gb: work.step_bytes() as f64 / 1e9,
         load_gb_per_s: load_bytes as f64 / 1e9 / load_s,
-        prefill_tokens_per_s: STEP_ROWS_MAX as f64 / prefill_s,
+        prompt_tokens: speed.prompt_tokens,
+        prefill_tokens_per_s: speed.prompt_tokens as f64 / prefill_s,
         prefill_share: int8.map(|int8| operations / prefill_s / int8),
         decode,
     })
 }
 
-/// Seconds of a step of 512 prompt tokens from the beginning.
+/// Seconds of a step that reads a prompt from the beginning.
 fn prefill(engine: &mut dyn LanguageModel, speed: &Speed, tokens: &[u32]) -> Outcome<f64> {
-    let block_table: Vec<u32> = (0..STEP_ROWS_MAX.div_ceil(BLOCK_TOKENS) as u32).collect();
+    let block_table: Vec<u32> = (0..speed.prompt_tokens.div_ceil(BLOCK_TOKENS) as u32).collect();
     let mut logits = Vec::new();
     let mut step = || {
         let segment = Segment {
-            tokens: &tokens[..STEP_ROWS_MAX],
+            tokens: &tokens[..speed.prompt_tokens],
             first_position: 0,
             block_table: &block_table,
             wants_logits: true,
