@@ -67,11 +67,6 @@ impl Agreement {
         }
     }
 
-    /// Whether every step has the same likeliest token: a talk of the two alone would be the same.
-    pub fn is_same_talk(&self) -> bool {
-        !self.is_broken && self.steps > 0 && self.same == self.steps
-    }
-
     /// Whether every bit is the same.
     pub fn is_same_bits(&self) -> bool {
         !self.is_broken && self.steps > 0 && self.bits == self.steps

@@ -70,6 +70,7 @@ impl Plan {
                 "--dir" => plan.folder = PathBuf::from(value()?),
                 "--kernel-tests" => plan.kernel_tests = Some(PathBuf::from(value()?)),
                 "--only" => plan.sections = value()?.split(',').map(str::to_owned).collect(),
+                "--help" => return Err(USAGE.into()),
                 _ => return Err(format!("{word} is not known\n{USAGE}").into()),
             }
         }
@@ -108,7 +109,7 @@ impl Plan {
             model: TINY,
             prompts: &[3, 16, 37],
             tokens: 6,
-            soak_tokens: 24,
+            soak_tokens: 18,
             shapes: &[TINY],
             speed: Speed {
                 streams: &[1, 2, 4],

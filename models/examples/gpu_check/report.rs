@@ -84,7 +84,9 @@ impl Report {
         let columns = 4 + streams.len();
         let _ = writeln!(
             page,
-            "\nTokens per second; in brackets, of prompts the share of the card's int8 peak, of streams of its bandwidth:\n"
+            "\nTokens per second of a prompt of {}, and of 1 or more streams together. In brackets the share of the card's \
+             limit: of a prompt, of its int8 peak; of streams, of its bandwidth, with the weights and caches that a step reads.\n",
+            first.prompt_tokens
         );
         let _ = writeln!(
             page,
