@@ -9,6 +9,7 @@
 mod support;
 
 mod main_job;
+mod placements;
 mod round_robin;
 mod same_answer;
 

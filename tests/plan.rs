@@ -272,7 +272,7 @@ fn a_server_takes_the_placement_it_is_told_and_refuses_what_it_cannot() {
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("best") && said.contains("offload"), "{said}");
     let (code, said) = serve(&["--devices", "cuda:0"]);
-    assert_eq!(code, Some(2), "{said}");
+    assert_eq!(code, Some(5), "{said}");
     assert!(said.contains("without CUDA"), "{said}");
     let (code, said) = serve(&["--devices", "cpu@1M,cpu@1M", "--placement", "replicas"]);
     assert_eq!(code, Some(2), "{said}");

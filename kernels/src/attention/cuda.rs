@@ -2,7 +2,8 @@
 //!
 //! A row of a segment (rows of one sequence that follow each other) of at least 16 goes through the prefill kernel if its
 //! head has 64 or 128 elements: f16 queries and weights, f32 sums. All others go through the decode kernel, in f32. Either
-//! way the order of a row's sums follows from its position alone.
+//! way the order of a row's sums follows from its position alone. The two ways differ by f16's rounding: a chunking that
+//! takes fewer than 16 rows of a prompt at once shows in a result's last digits.
 
 mod plan;
 #[cfg(test)]

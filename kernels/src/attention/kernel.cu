@@ -17,13 +17,14 @@
 // changes no sum: so a row's bits depend on its position, not on its segment or company.
 //
 // Bytes moved. Decode: (position + 1) * kv_heads * 2 heads of a token (2 * head_dim bytes in f16, 1.0625 * head_dim in q8_0)
-// for each row and bundle, and 4 * head_dim + 8 written and read for each range and query head, 3 % of the former for a
-// group of 5. Prefill: the same tokens once for each 64 pairs, most of it from the L2 cache.
+// for each row and bundle, and 4 * head_dim + 8 written and read for each range and query head: for a group of 5 another 8 %
+// in f16, 15 % in q8_0, much of it in the L2 cache. Prefill: the same tokens once for each 64 pairs, most of it from there.
 //
 // T4 limits: no bf16, no cp.async: the next tile waits in registers; m16n8k8 is the widest f16 multiplication. 64 KiB of
-// shared memory and 65536 registers a multiprocessor: 16 KiB and up to 223 registers a thread let 2 blocks of prefill share
-// one; 5 KiB and 84 registers let 6 of decode (group of 5), 24 of 32 warps. 16 conversions a clock: quants become f16 by
-// integer operations in prefill, where each is used 64 times; in decode conversions keep up with the memory.
+// shared memory and 65536 registers a multiprocessor: 16 KiB and up to 220 registers a thread let 2 blocks of prefill share
+// one; the launch bounds of decode are the blocks that its registers allow without spills (5 heads: 80 registers, 6 blocks,
+// 24 of 32 warps). 16 conversions a clock: quants become f16 by integer operations in prefill, where each is used 64 times;
+// in decode conversions keep up with the memory.
 //
 // Ladder, by what the compiler shows (instructions of the whole kernel, registers); times want a card.
 //   decode, f16, 5 heads of 128   each dot summed over its lanes on its own        1752, 80, 131 shuffles
@@ -31,7 +32,7 @@
 //                                 past an end moved to a place that is there      1584, 79,  76 shuffles
 //   prefill, f16, 128             an index computed at each access, 3 blocks       72 bytes spilled
 //                                 indices as one of two bases and a constant       44 bytes spilled, 190 unbounded
-//                                 2 blocks, and the next tile read ahead           223, none spilled
+//                                 2 blocks, and the next tile read ahead           220, none spilled
 #include "cuda/common.cuh"
 
 #include "cache.cuh"
@@ -53,95 +54,95 @@
     {queries, {keys, key_scales}, {values, value_scales}, positions, table_starts, tables, tiles, output,           \
      int(kv_heads), int(group), scale}
 
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_f16_1x64(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 8) attend_ranges_f16_1x64(RANGES_ARGUMENTS) {
     attend_range<F16, 1, 8, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_f16_2x64(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 8) attend_ranges_f16_2x64(RANGES_ARGUMENTS) {
     attend_range<F16, 2, 8, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_f16_4x64(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 8) attend_ranges_f16_4x64(RANGES_ARGUMENTS) {
     attend_range<F16, 4, 8, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_f16_5x64(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 6) attend_ranges_f16_5x64(RANGES_ARGUMENTS) {
     attend_range<F16, 5, 8, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_f16_6x64(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 5) attend_ranges_f16_6x64(RANGES_ARGUMENTS) {
     attend_range<F16, 6, 8, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_f16_8x64(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 4) attend_ranges_f16_8x64(RANGES_ARGUMENTS) {
     attend_range<F16, 8, 8, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_f16_1x128(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 8) attend_ranges_f16_1x128(RANGES_ARGUMENTS) {
     attend_range<F16, 1, 16, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_f16_2x128(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 8) attend_ranges_f16_2x128(RANGES_ARGUMENTS) {
     attend_range<F16, 2, 16, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_f16_4x128(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 8) attend_ranges_f16_4x128(RANGES_ARGUMENTS) {
     attend_range<F16, 4, 16, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_f16_5x128(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 6) attend_ranges_f16_5x128(RANGES_ARGUMENTS) {
     attend_range<F16, 5, 16, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_f16_6x128(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 5) attend_ranges_f16_6x128(RANGES_ARGUMENTS) {
     attend_range<F16, 6, 16, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_f16_8x128(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 4) attend_ranges_f16_8x128(RANGES_ARGUMENTS) {
     attend_range<F16, 8, 16, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_f16_1x256(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 8) attend_ranges_f16_1x256(RANGES_ARGUMENTS) {
     attend_range<F16, 1, 16, 2>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_f16_2x256(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 6) attend_ranges_f16_2x256(RANGES_ARGUMENTS) {
     attend_range<F16, 2, 16, 2>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_f16_4x256(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 4) attend_ranges_f16_4x256(RANGES_ARGUMENTS) {
     attend_range<F16, 4, 16, 2>(RANGES_TASK);
 }
 
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_q8_0_1x64(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 8) attend_ranges_q8_0_1x64(RANGES_ARGUMENTS) {
     attend_range<Q8, 1, 8, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_q8_0_2x64(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 8) attend_ranges_q8_0_2x64(RANGES_ARGUMENTS) {
     attend_range<Q8, 2, 8, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_q8_0_4x64(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 8) attend_ranges_q8_0_4x64(RANGES_ARGUMENTS) {
     attend_range<Q8, 4, 8, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_q8_0_5x64(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 6) attend_ranges_q8_0_5x64(RANGES_ARGUMENTS) {
     attend_range<Q8, 5, 8, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_q8_0_6x64(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 5) attend_ranges_q8_0_6x64(RANGES_ARGUMENTS) {
     attend_range<Q8, 6, 8, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_q8_0_8x64(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 4) attend_ranges_q8_0_8x64(RANGES_ARGUMENTS) {
     attend_range<Q8, 8, 8, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_q8_0_1x128(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 8) attend_ranges_q8_0_1x128(RANGES_ARGUMENTS) {
     attend_range<Q8, 1, 16, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_q8_0_2x128(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 8) attend_ranges_q8_0_2x128(RANGES_ARGUMENTS) {
     attend_range<Q8, 2, 16, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_q8_0_4x128(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 8) attend_ranges_q8_0_4x128(RANGES_ARGUMENTS) {
     attend_range<Q8, 4, 16, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_q8_0_5x128(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 6) attend_ranges_q8_0_5x128(RANGES_ARGUMENTS) {
     attend_range<Q8, 5, 16, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_q8_0_6x128(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 5) attend_ranges_q8_0_6x128(RANGES_ARGUMENTS) {
     attend_range<Q8, 6, 16, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_q8_0_8x128(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 4) attend_ranges_q8_0_8x128(RANGES_ARGUMENTS) {
     attend_range<Q8, 8, 16, 1>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_q8_0_1x256(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 8) attend_ranges_q8_0_1x256(RANGES_ARGUMENTS) {
     attend_range<Q8, 1, 16, 2>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_q8_0_2x256(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 6) attend_ranges_q8_0_2x256(RANGES_ARGUMENTS) {
     attend_range<Q8, 2, 16, 2>(RANGES_TASK);
 }
-extern "C" __global__ void __launch_bounds__(DECODE_THREADS) attend_ranges_q8_0_4x256(RANGES_ARGUMENTS) {
+extern "C" __global__ void __launch_bounds__(DECODE_THREADS, 4) attend_ranges_q8_0_4x256(RANGES_ARGUMENTS) {
     attend_range<Q8, 4, 16, 2>(RANGES_TASK);
 }
 

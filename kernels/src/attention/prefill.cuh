@@ -202,8 +202,8 @@ struct Pairs {
             }
             weight[half] = weight[half] * factor[half] + sum;
         }
-        // Soon no maximum changes any more, and times 1 changes nothing.
-        if (factor[0] == 1 && factor[1] == 1) return;
+        // Soon no maximum changes any more, and times 1 changes nothing. Decided together: a warp multiplies as one.
+        if (__all_sync(ALL_LANES, factor[0] == 1 && factor[1] == 1)) return;
 #pragma unroll
         for (int eight = 0; eight < HEAD_DIM / 8; eight++) {
 #pragma unroll
@@ -311,6 +311,7 @@ __device__ __forceinline__ void attend_tile(const PrefillTask &task) {
         if (first + KEYS < tokens) read(first + KEYS);
         // Nothing of a tile behind a warp's last row counts: it would add weights of 0.
         if (first >= warp_seen) continue;
+        __syncwarp();
         float scores[KEYS / 8][4];
         own.score(keys, lane, scores);
         const int ahead[2] = {seen[0] - first, seen[1] - first};

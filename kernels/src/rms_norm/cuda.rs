@@ -101,7 +101,7 @@ pub fn rms_norm_in_place(
 
 /// One block a row; four elements a thread, up to 512 threads.
 fn launch(function: &'static str, rows: usize, columns: usize) -> Result<Launch, GpuError> {
-    expect_length("a row without elements", columns.min(1), 1)?;
+    expect_length("the shortest row", columns.min(1), 1)?;
     let threads = columns.div_ceil(4).next_multiple_of(32).min(512);
     Ok(Launch::line(
         function,

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use engine::{EngineSettings, EngineSpec, Engines, ModelError, ModelFactory};
 use library::Gguf;
-use models::{Model, ModelsError, Options};
+use models::{Model, ModelsError, Options, Placement};
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -140,8 +140,16 @@ fn start_engines(config: &Config, gguf: Gguf, plan: &memory::Plan) -> Result<(Ar
         let shared = Arc::clone(&model);
         let factory: ModelFactory =
             Arc::new(move |index| shared.engine(index).map_err(|error| ModelError(error.to_string())));
+        let mut settings = settings(config);
+        if layout.placement != Placement::Replicas {
+            let devices: Vec<String> = layout.shares.iter().map(|share| share.device.to_string()).collect();
+            settings
+                .engines
+                .iter_mut()
+                .for_each(|engine| engine.name = devices.join("+"));
+        }
         // Cards load their part when their engines are built.
-        Ok((model, Engines::start(settings(config), factory)?))
+        Ok((model, Engines::start(settings, factory)?))
     });
     progress.end();
     started

@@ -125,10 +125,6 @@ impl Device {
         Ok(())
     }
 
-    pub(super) fn last_launch(&self) -> Result<(), String> {
-        Ok(())
-    }
-
     /// Runs a kernel.
     ///
     /// # Safety
