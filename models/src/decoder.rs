@@ -7,7 +7,7 @@ use kernels::KvFormat;
 
 use crate::batch::Batch;
 use crate::config::Config;
-use crate::device::{Device, Fault, Register, Sizes};
+use crate::device::{Device, Fault, Linear, Register, Sizes};
 use crate::error::ModelsError;
 use crate::run::Seat;
 use crate::slice::Slice;
@@ -35,8 +35,6 @@ pub(crate) struct Decoder<D: Device> {
 struct Parts {
     seat: Seat,
     columns: Columns,
-    own: Vec<f32>,
-    whole: Vec<f32>,
 }
 
 /// The columns that each part computes of a row.
@@ -81,8 +79,6 @@ impl<D: Device> Decoder<D> {
                 hidden: columns(&|slice| slice.rows(config.hidden).len()),
                 ffn: columns(&|slice| slice.rows(config.ffn).len()),
             },
-            own: Vec::new(),
-            whole: Vec::new(),
         });
         Ok(Decoder {
             device,
@@ -111,9 +107,9 @@ impl<D: Device> Decoder<D> {
         }
         device.rotate_and_store(batch, cache)?;
         device.attend(batch, cache)?; // [rows, heads * head_dim]
-        self.join(Register::Input, |columns| &columns.mixed)?;
+        self.join(Register::Input, Some(&layer.mixed), |columns| &columns.mixed)?;
         self.device.project([(&layer.mixed, Register::Sum)])?; // [rows, hidden]
-        self.join(Register::Sum, |columns| &columns.hidden)?;
+        self.join(Register::Sum, None, |columns| &columns.hidden)?;
         self.device.add()
     }
 
@@ -123,21 +119,25 @@ impl<D: Device> Decoder<D> {
         let products = [(&layer.gate, Register::Gate), (&layer.up, Register::Up)];
         self.device.project(products)?; // [rows, ffn]
         self.device.gate()?; // [rows, ffn]
-        self.join(Register::Input, |columns| &columns.ffn)?;
+        self.join(Register::Input, Some(&layer.down), |columns| &columns.ffn)?;
         self.device.project([(&layer.down, Register::Sum)])?; // [rows, hidden]
-        self.join(Register::Sum, |columns| &columns.hidden)?;
+        self.join(Register::Sum, None, |columns| &columns.hidden)?;
         self.device.add()
     }
 
-    /// Makes whole rows of the parts that the devices have in `register`.
-    fn join(&mut self, register: Register, columns: impl Fn(&Columns) -> &Vec<usize>) -> Result<(), Fault> {
-        let Some(parts) = &mut self.parts else {
-            return Ok(());
-        };
-        let columns = columns(&parts.columns);
-        self.device.read(register, &mut parts.own)?;
-        parts.seat.join(&parts.own, columns, &mut parts.whole)?;
-        self.device.write(register, columns.iter().sum(), &parts.whole)
+    /// Makes whole rows of the parts that the devices have in `register`; `next` multiplies them.
+    fn join(
+        &mut self,
+        register: Register,
+        next: Option<&Linear<D::Memory>>,
+        columns: impl Fn(&Columns) -> &Vec<usize>,
+    ) -> Result<(), Fault> {
+        match &mut self.parts {
+            Some(parts) => self
+                .device
+                .join(register, next, columns(&parts.columns), &mut parts.seat),
+            None => Ok(()),
+        }
     }
 
     /// The logits of the wanted rows.

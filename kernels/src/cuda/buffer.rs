@@ -98,13 +98,13 @@ impl<T: GpuElement> Drop for GpuBuffer<T> {
 }
 
 /// The bytes of `values`.
-pub(super) fn bytes_of<T: GpuElement>(values: &[T]) -> &[u8] {
+pub(crate) fn bytes_of<T: GpuElement>(values: &[T]) -> &[u8] {
     // SAFETY: elements are bare numbers: all their bytes are initialised; the length is that of the slice.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) }
 }
 
 /// The bytes of `values`, to be written.
-pub(super) fn bytes_of_mut<T: GpuElement>(values: &mut [T]) -> &mut [u8] {
+pub(crate) fn bytes_of_mut<T: GpuElement>(values: &mut [T]) -> &mut [u8] {
     let bytes = size_of_val(values);
     // SAFETY: as in `bytes_of`; and any bits are a value of an element.
     unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast::<u8>(), bytes) }

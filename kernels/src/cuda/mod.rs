@@ -11,7 +11,7 @@
 //! program is linked with the static runtime library where it is at hand: it then needs no CUDA library to start, and opens
 //! the driver when a card is asked for.
 
-mod buffer;
+pub(crate) mod buffer;
 #[cfg(feature = "cuda")]
 #[path = "driver.rs"]
 mod device;

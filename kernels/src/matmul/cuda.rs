@@ -125,6 +125,7 @@ fn multiply(
     output: &mut GpuBuffer<f32>,
 ) -> Result<(), GpuError> {
     let Some(scales) = Scales::of(weights.format()) else {
+        activations.expect_values()?;
         return multiply_plain(gpu, weights, activations, output);
     };
     let is_few = activations.rows() <= MMVQ_ROWS_MAX;

@@ -14,13 +14,17 @@ use kernels::{Format, KvFormat, KvShape};
 use library::Gguf;
 
 use crate::batch::Batch;
-use crate::device::{Device, Fault, Linear, Memory, Piece, Register, Sizes};
+use crate::device::{Device, Fault, Linear, Memory, Piece, Register, Sizes, join_values};
 use crate::error::ModelsError;
+use crate::run::Seat;
 use crate::tensors::format;
 use crate::weights::Meter;
 
 /// Bytes of one read: while the card copies it the next is read.
 const READ_BYTES: usize = 16 << 20;
+
+/// Words of 32 activations in 8-bit form.
+const WORDS_OF_32: usize = 9;
 
 /// A card's memory.
 pub(super) struct CardMemory(pub(super) Rc<Gpu>);
@@ -269,6 +273,35 @@ impl Device for Cuda {
             self.sum_columns = columns;
         }
         Ok(self.gpu.upload(place, 0, values)?)
+    }
+
+    fn join(
+        &mut self,
+        register: Register,
+        next: Option<&Linear<CardMemory>>,
+        columns: &[usize],
+        seat: &mut Seat,
+    ) -> Result<(), Fault> {
+        let rows = self.input.rows();
+        let form = next
+            .map(|linear| linear.weight.format())
+            .filter(|_| register == Register::Input);
+        let step = form.and_then(|format| GpuActivations::form_step(format, rows));
+        let step = step.filter(|step| columns.iter().all(|columns| columns.is_multiple_of(*step)));
+        let (Some(format), Some(step)) = (form, step) else {
+            return join_values(self, register, columns, seat);
+        };
+        // Rounded to 8 bits as the product would have rounded them: a quarter of the bytes, and the same result.
+        self.input.read_form(&self.gpu, format, &mut seat.own)?;
+        let words = |columns: &usize| columns / 32 * WORDS_OF_32;
+        if step == 32 {
+            seat.join(&columns.iter().map(words).collect::<Vec<_>>())?;
+        } else {
+            // All rows of 128 columns lie together, so that the parts lie one after another.
+            seat.join(&columns.iter().map(|columns| rows * words(columns)).collect::<Vec<_>>())?;
+        }
+        let shape = (rows, columns.iter().sum());
+        Ok(self.input.write_form(&self.gpu, format, shape, &seat.whole)?)
     }
 
     fn norm(&mut self, weight: &Rc<GpuBuffer<f32>>) -> Result<(), Fault> {

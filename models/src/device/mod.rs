@@ -12,6 +12,7 @@ use library::{Gguf, TensorInfo};
 use crate::batch::Batch;
 use crate::config::{Architecture, Config};
 use crate::error::ModelsError;
+use crate::run::Seat;
 use crate::slice::Slice;
 use crate::weights::Meter;
 
@@ -107,6 +108,19 @@ pub(crate) trait Device {
     /// Sets `Input` or `Sum` to `values`, rows of `columns` elements.
     fn write(&mut self, register: Register, columns: usize, values: &[f32]) -> Result<(), Fault>;
 
+    /// Makes whole rows of what this part and the others have in `Input` or `Sum`; `next` multiplies them, if anything does.
+    ///
+    /// * `columns`  of every part
+    fn join(
+        &mut self,
+        register: Register,
+        _next: Option<&Linear<Self::Memory>>,
+        columns: &[usize],
+        seat: &mut Seat,
+    ) -> Result<(), Fault> {
+        join_values(self, register, columns, seat)
+    }
+
     /// `Input` = the normalised `Hidden`.
     fn norm(&mut self, weight: &Vector<Self>) -> Result<(), Fault>;
 
@@ -130,6 +144,23 @@ pub(crate) trait Device {
 
     /// `Hidden` += `Sum`.
     fn add(&mut self) -> Result<(), Fault>;
+}
+
+/// Joins the parts of rows as they are, in f32.
+pub(crate) fn join_values<D: Device + ?Sized>(
+    device: &mut D,
+    register: Register,
+    columns: &[usize],
+    seat: &mut Seat,
+) -> Result<(), Fault> {
+    let mut values = Vec::new();
+    device.read(register, &mut values)?;
+    seat.own.clear();
+    seat.own.extend(values.iter().map(|value| value.to_bits()));
+    seat.join(columns)?;
+    values.clear();
+    values.extend(seat.whole.iter().map(|bits| f32::from_bits(*bits)));
+    device.write(register, columns.iter().sum(), &values)
 }
 
 /// A norm or bias of a device.

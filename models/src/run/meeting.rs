@@ -12,7 +12,7 @@ const LOOKS: usize = 4_000;
 /// The table at which the devices of a model in parts meet, some times in every layer.
 pub(crate) struct Meeting {
     /// What each part has laid out, by turns: the others read one while the next is written.
-    places: Vec<[RwLock<Vec<f32>>; 2]>,
+    places: Vec<[RwLock<Vec<u32>>; 2]>,
     present: Mutex<Present>,
     woken: Condvar,
     round: AtomicU64,
@@ -24,11 +24,15 @@ struct Present {
     failure: Option<String>,
 }
 
-/// One part's place at the meeting.
+/// One part's place at the meeting, and what is laid out and picked up there.
 pub(crate) struct Seat {
     meeting: Arc<Meeting>,
     part: usize,
     round: u64,
+    /// `[rows, words of this part]`, to be laid out.
+    pub(crate) own: Vec<u32>,
+    /// `[rows, words of all parts]`, the parts in their order.
+    pub(crate) whole: Vec<u32>,
 }
 
 impl Meeting {
@@ -44,6 +48,8 @@ impl Meeting {
             meeting: Arc::clone(&meeting),
             part,
             round: 0,
+            own: Vec::new(),
+            whole: Vec::new(),
         };
         let seats = (0..parts).map(seat).collect();
         (meeting, seats)
@@ -89,35 +95,37 @@ impl Meeting {
 }
 
 impl Seat {
-    /// Lays out this part's columns and returns with the whole rows.
+    /// Lays out `own` and returns when `whole` has the whole rows.
     ///
-    /// * `own`  `[rows, columns of this part]`
-    /// * `columns`  of every part
-    /// * `whole`  becomes `[rows, all columns]`, the parts in their order
+    /// * `widths`  of every part's rows, in words
     ///
     /// # Errors
     /// Another part failed.
-    pub(crate) fn join(&mut self, own: &[f32], columns: &[usize], whole: &mut Vec<f32>) -> Result<(), Fault> {
+    pub(crate) fn join(&mut self, widths: &[usize]) -> Result<(), Fault> {
         let side = usize::from(!self.round.is_multiple_of(2));
         let places = &self.meeting.places;
-        let own_columns = columns.get(self.part).copied().unwrap_or(0).max(1);
+        let own_width = widths.get(self.part).copied().unwrap_or(0).max(1);
         if let Some(place) = places.get(self.part) {
             let mut place = place[side].write().unwrap_or_else(PoisonError::into_inner);
             place.clear();
-            place.extend_from_slice(own);
+            place.extend_from_slice(&self.own);
         }
         self.meeting.wait(self.round)?;
         self.round += 1;
-        let (rows, total) = (own.len() / own_columns, columns.iter().sum::<usize>());
-        whole.clear();
-        whole.resize(rows * total, 0.0);
+        let (rows, total) = (self.own.len() / own_width, widths.iter().sum::<usize>());
+        self.whole.clear();
+        self.whole.resize(rows * total, 0);
         let mut first = 0;
-        for (place, columns) in places.iter().zip(columns) {
+        for (place, width) in places.iter().zip(widths) {
             let part = place[side].read().unwrap_or_else(PoisonError::into_inner);
-            for (row, part) in whole.chunks_exact_mut(total).zip(part.chunks_exact((*columns).max(1))) {
-                row[first..first + columns].copy_from_slice(part);
+            for (row, part) in self
+                .whole
+                .chunks_exact_mut(total)
+                .zip(part.chunks_exact((*width).max(1)))
+            {
+                row[first..first + width].copy_from_slice(part);
             }
-            first += columns;
+            first += width;
         }
         Ok(())
     }
@@ -131,22 +139,21 @@ mod tests {
     fn every_part_gets_the_whole_rows_round_after_round() {
         let columns = [3, 1, 2];
         let (_, seats) = Meeting::new(columns.len());
-        let all = |round: usize, row: usize, column: usize| (1000 * round + 10 * row + column) as f32;
+        let all = |round: usize, row: usize, column: usize| u32::try_from(1000 * round + 10 * row + column).unwrap();
         std::thread::scope(|scope| {
             for (part, mut seat) in seats.into_iter().enumerate() {
                 scope.spawn(move || {
                     let first: usize = columns[..part].iter().sum();
                     for round in 0..200 {
                         let rows = 1 + round % 4;
-                        let own: Vec<f32> = (0..rows)
+                        seat.own = (0..rows)
                             .flat_map(|row| (first..first + columns[part]).map(move |column| all(round, row, column)))
                             .collect();
-                        let mut whole = Vec::new();
-                        seat.join(&own, &columns, &mut whole).unwrap();
-                        let expected: Vec<f32> = (0..rows)
+                        seat.join(&columns).unwrap();
+                        let expected: Vec<u32> = (0..rows)
                             .flat_map(|row| (0..6).map(move |column| all(round, row, column)))
                             .collect();
-                        assert_eq!(whole, expected, "round {round}");
+                        assert_eq!(seat.whole, expected, "round {round}");
                     }
                 });
             }
@@ -158,7 +165,7 @@ mod tests {
         let (meeting, mut seats) = Meeting::new(2);
         let mut first = seats.remove(0);
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(move || first.join(&[1.0], &[1, 1], &mut Vec::new()));
+            let waiting = scope.spawn(move || first.join(&[1, 1]));
             meeting.fail("the card fell off the bus");
             let error = waiting.join().unwrap().unwrap_err().to_string();
             assert_eq!(error, "the card fell off the bus");

@@ -44,7 +44,8 @@ impl Stage for Adder {
             }
         }
         if let Some(seat) = &mut self.seat {
-            seat.join(&[1.0], &vec![1; self.parts], &mut Vec::new())?;
+            seat.own = vec![1];
+            seat.join(&vec![1; self.parts])?;
         }
         output.clear();
         output.extend(hidden.iter().map(|value| value + 1.0));

@@ -1,9 +1,9 @@
 //! What a layer feeds its matrices, on a card: f32 rows, and their 8-bit forms, made once and shared by the products.
 
 use super::{MMVQ_ROWS_MAX, Scales, padded, quantised};
-use crate::Format;
-use crate::cuda::{Arg, Gpu, GpuBuffer, GpuError, Launch, expect_room, narrow};
-use crate::error::expect_below;
+use crate::cuda::{Arg, Gpu, GpuBuffer, GpuError, Launch, buffer, expect_room, narrow};
+use crate::error::{expect_below, expect_length};
+use crate::{Format, KernelError};
 
 /// Rows of activations `[rows, columns]` f32 with the room for their 8-bit forms.
 ///
@@ -15,6 +15,8 @@ pub struct GpuActivations {
     rows: usize,
     columns: usize,
     values: GpuBuffer<f32>,
+    /// Whether the values are those of the forms: rows that came in a form have no values.
+    has_values: bool,
     /// For MMVQ: `[rows, padded / 32]` blocks of 36 bytes.
     q8_1: Form,
     /// For MMQ: `[padded / 128, rows]` blocks of 144 bytes.
@@ -31,6 +33,8 @@ struct Form {
 
 /// Bytes of 32 activations, in every form.
 const BYTES_OF_32: usize = 36;
+/// The same in words.
+const WORDS_OF_32: usize = BYTES_OF_32 / 4;
 /// MMQ reads so many blocks of 144 bytes past the last.
 const BLOCKS_PAST: usize = 128;
 /// Sums that MMQ keeps for each multiprocessor.
@@ -52,6 +56,7 @@ impl GpuActivations {
             columns_max,
             rows: 0,
             columns: 0,
+            has_values: true,
             values: gpu.zeroed("the activations", sizes.values)?,
             q8_1: form(sizes.q8_1)?,
             for_mmq: [
@@ -77,6 +82,7 @@ impl GpuActivations {
         expect_below("the activations' row", rows, self.rows_max + 1)?;
         expect_below("the activations' column", columns, self.columns_max + 1)?;
         (self.rows, self.columns) = (rows, columns);
+        self.has_values = true;
         self.q8_1.is_fresh = false;
         self.for_mmq.iter_mut().for_each(|form| form.is_fresh = false);
         Ok(&mut self.values)
@@ -118,6 +124,7 @@ impl GpuActivations {
     pub(super) fn q8_1(&mut self, gpu: &Gpu) -> Result<u64, GpuError> {
         const THREADS: u32 = 256;
         if !self.q8_1.is_fresh {
+            self.expect_values()?;
             expect_room("the 8-bit activations", &self.q8_1.bytes, self.q8_1_bytes())?;
             let (columns, padded) = (
                 narrow("columns", self.columns)?,
@@ -136,6 +143,9 @@ impl GpuActivations {
 
     /// Where the form for MMQ with these scales is, which is computed if it is not there.
     pub(super) fn for_mmq(&mut self, gpu: &Gpu, scales: Scales) -> Result<u64, GpuError> {
+        if !self.for_mmq[scales as usize].is_fresh {
+            self.expect_values()?;
+        }
         let form = &mut self.for_mmq[scales as usize];
         if !form.is_fresh {
             let blocks = self.rows * padded(self.columns) / 128 + BLOCKS_PAST;
@@ -147,9 +157,100 @@ impl GpuActivations {
         Ok(form.bytes.address())
     }
 
+    /// Passes if the rows came as values.
+    pub(super) fn expect_values(&self) -> Result<(), GpuError> {
+        if self.has_values {
+            return Ok(());
+        }
+        let allowed = "rows of values: these came in the 8-bit form of other weights".to_owned();
+        let (what, found) = ("the activations' rows", self.rows);
+        Err(KernelError::Size { what, found, allowed }.into())
+    }
+
+    /// Columns at whose multiples the form of `rows` rows for weights of `format` can be cut; none if it has none.
+    pub fn form_step(format: Format, rows: usize) -> Option<usize> {
+        Scales::of(format)?;
+        Some(if rows <= MMVQ_ROWS_MAX { 32 } else { 128 })
+    }
+
+    /// Reads the 8-bit form for weights of `format`, as words of 4 bytes, without what it is padded with.
+    ///
+    /// A few rows: `[rows, columns / 32, 9]`; many: `[columns / 128, rows, 36]`. The columns are a multiple of
+    /// [`GpuActivations::form_step`].
+    ///
+    /// # Errors
+    /// `Refused` if there is no such form; `Failed` if something before failed.
+    pub fn read_form(&mut self, gpu: &Gpu, format: Format, words: &mut Vec<u32>) -> Result<(), GpuError> {
+        let step = self.expect_form(format, self.rows, self.columns)?;
+        words.clear();
+        words.resize(self.rows * self.columns / 32 * WORDS_OF_32, 0);
+        if step == 32 {
+            self.q8_1(gpu)?;
+            let (row, padded_row) = (self.columns / 32 * BYTES_OF_32, padded(self.columns) / 32 * BYTES_OF_32);
+            let rows = buffer::bytes_of_mut(words).chunks_exact_mut(row.max(1));
+            for (index, bytes) in rows.enumerate() {
+                gpu.download(&self.q8_1.bytes, index * padded_row, bytes)?;
+            }
+            return Ok(());
+        }
+        // Its padding comes last.
+        let scales = self.scales(format)?;
+        self.for_mmq(gpu, scales)?;
+        gpu.download(&self.for_mmq[scales as usize].bytes, 0, buffer::bytes_of_mut(words))
+    }
+
+    /// Takes whole rows in the form for weights of `format`, as [`GpuActivations::read_form`] gives them.
+    ///
+    /// # Errors
+    /// `Refused` if there is no such form, or no room; `Driver`.
+    pub fn write_form(
+        &mut self,
+        gpu: &Gpu,
+        format: Format,
+        (rows, columns): (usize, usize),
+        words: &[u32],
+    ) -> Result<(), GpuError> {
+        let step = self.expect_form(format, rows, columns)?;
+        expect_length("the words of the form", words.len(), rows * columns / 32 * WORDS_OF_32)?;
+        self.reshape(rows, columns)?;
+        self.has_values = false;
+        let padding = (padded(columns) - columns) / 32 * WORDS_OF_32;
+        let mut padded = Vec::with_capacity(words.len() + rows * padding);
+        let form = if step == 32 {
+            for row in words.chunks_exact((columns / 32 * WORDS_OF_32).max(1)) {
+                padded.extend_from_slice(row);
+                padded.resize(padded.len() + padding, 0);
+            }
+            &mut self.q8_1
+        } else {
+            padded.extend_from_slice(words);
+            padded.resize(words.len() + rows * padding, 0);
+            let scales = self.scales(format)?;
+            &mut self.for_mmq[scales as usize]
+        };
+        gpu.upload(&mut form.bytes, 0, buffer::bytes_of(&padded))?;
+        form.is_fresh = true;
+        Ok(())
+    }
+
+    fn scales(&self, format: Format) -> Result<Scales, GpuError> {
+        Scales::of(format).ok_or_else(|| no_form(format, self.columns))
+    }
+
+    fn expect_form(&self, format: Format, rows: usize, columns: usize) -> Result<usize, GpuError> {
+        let step = GpuActivations::form_step(format, rows).filter(|step| columns.is_multiple_of(*step));
+        step.ok_or_else(|| no_form(format, columns))
+    }
+
     pub(super) fn parts(&self) -> u64 {
         self.parts.address()
     }
+}
+
+fn no_form(format: Format, columns: usize) -> GpuError {
+    let allowed = format!("whole groups of the 8-bit form, if {format:?} weights have one");
+    let (what, found) = ("the activations' columns", columns);
+    KernelError::Size { what, found, allowed }.into()
 }
 
 /// Elements of each buffer.

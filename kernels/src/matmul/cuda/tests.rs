@@ -152,3 +152,86 @@ fn what_does_not_fit_is_refused() {
     let needed = GpuActivations::card_bytes(2, 64, &[Format::Q8_0], 40);
     assert_eq!(needed, 4 * 2 * 64 + 2 * 512 / 32 * 36);
 }
+
+#[test]
+fn rows_that_come_in_their_8_bit_form_from_several_parts_multiply_as_whole_ones() {
+    let (gpu, mut noise) = (gpu(), Noise(12));
+    let (rows, parts) = (19, [256, 768, 128]);
+    let columns: usize = parts.iter().sum();
+    for format in Format::ALL {
+        if format.block_elements() > columns || !columns.is_multiple_of(format.block_elements()) {
+            continue;
+        }
+        let weights = encode(format, &noise.values(rows * columns));
+        let weights = GpuMatrix::from_bytes(&gpu, format, rows, columns, &weights).unwrap();
+        for n in [1, 3, 8, 9, 20] {
+            let values = noise.values(n * columns);
+            let mut whole = GpuActivations::new(&gpu, n, columns, &[format]).unwrap();
+            gpu.upload(whole.reshape(n, columns).unwrap(), 0, &values).unwrap();
+            let mut expected = gpu.zeroed("product", n * rows).unwrap();
+            matmul(&gpu, &weights, &mut whole, &mut expected).unwrap();
+
+            let Some(step) = GpuActivations::form_step(format, n) else {
+                assert!(whole.read_form(&gpu, format, &mut Vec::new()).is_err(), "{format:?}");
+                continue;
+            };
+            let forms: Vec<Vec<u32>> = (0..parts.len())
+                .map(|part| {
+                    let first: usize = parts[..part].iter().sum();
+                    let own = values.chunks(columns).flat_map(|row| &row[first..first + parts[part]]);
+                    let own: Vec<f32> = own.copied().collect();
+                    let mut activations = GpuActivations::new(&gpu, n, columns, &[format]).unwrap();
+                    gpu.upload(activations.reshape(n, parts[part]).unwrap(), 0, &own)
+                        .unwrap();
+                    let mut words = Vec::new();
+                    activations.read_form(&gpu, format, &mut words).unwrap();
+                    words
+                })
+                .collect();
+            // A few rows: row by row; many: all rows of 128 columns after one another.
+            let together: Vec<u32> = if step == 32 {
+                let row = |row: usize| {
+                    let of = move |(part, words): (usize, &Vec<u32>)| {
+                        let width = parts[part] / 32 * 9;
+                        words[row * width..(row + 1) * width].to_vec()
+                    };
+                    forms.iter().enumerate().flat_map(of).collect::<Vec<u32>>()
+                };
+                (0..n).flat_map(row).collect()
+            } else {
+                forms.concat()
+            };
+            let mut joined = GpuActivations::new(&gpu, n, columns, &[format]).unwrap();
+            joined.write_form(&gpu, format, (n, columns), &together).unwrap();
+            let mut found = gpu.zeroed("product", n * rows).unwrap();
+            matmul(&gpu, &weights, &mut joined, &mut found).unwrap();
+            assert_eq!(
+                gpu.downloaded(&found).unwrap(),
+                gpu.downloaded(&expected).unwrap(),
+                "{format:?}, {n} rows"
+            );
+        }
+    }
+}
+
+#[test]
+fn rows_without_values_multiply_only_with_weights_of_their_form() {
+    let (gpu, mut noise) = (gpu(), Noise(13));
+    let formats = [Format::Q4K, Format::F32];
+    let mut activations = GpuActivations::new(&gpu, 9, 256, &formats).unwrap();
+    let words = vec![0; 9 * 256 / 32 * 9];
+    activations.write_form(&gpu, Format::Q4K, (9, 256), &words).unwrap();
+    let mut output = gpu.zeroed("product", 9 * 16).unwrap();
+    for (format, is_fine) in [(Format::Q4K, true), (Format::F32, false), (Format::Q6K, false)] {
+        let bytes = encode(format, &noise.values(16 * 256));
+        let weights = GpuMatrix::from_bytes(&gpu, format, 16, 256, &bytes).unwrap();
+        let multiplied = matmul(&gpu, &weights, &mut activations, &mut output);
+        assert_eq!(multiplied.is_ok(), is_fine, "{format:?}");
+    }
+    assert!(
+        activations
+            .write_form(&gpu, Format::Q4K, (9, 256), &words[1..])
+            .is_err()
+    );
+    assert!(activations.write_form(&gpu, Format::F32, (9, 256), &words).is_err());
+}

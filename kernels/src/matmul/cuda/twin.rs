@@ -1,6 +1,7 @@
 //! What candle's launchers compute, for the emulator: the same products from the file's blocks and 8-bit activations.
 //!
-//! Not their order of additions, and their layout of activations only for MMVQ; sums here are f64.
+//! Not their order of additions: sums here are f64. Blocks of activations lie where theirs do; within those for MMQ they are
+//! four of MMVQ's, which take as many bytes.
 
 use half::f16;
 
@@ -35,24 +36,41 @@ unsafe fn on_card_mut<'a, T>(address: u64, count: usize) -> &'a mut [T] {
     unsafe { std::slice::from_raw_parts_mut(pointer(address).cast(), count) }
 }
 
+/// Where 32 activations of a row lie.
+#[derive(Clone, Copy)]
+enum Order {
+    /// Row after row, each so many.
+    Rows(usize),
+    /// 128 activations of all so many rows after one another.
+    Columns(usize),
+}
+
+impl Order {
+    fn at(self, row: usize, index: usize) -> usize {
+        match self {
+            Order::Rows(row_blocks) => row * row_blocks + index,
+            Order::Columns(rows) => (index / 4 * rows + row) * 4 + index % 4,
+        }
+    }
+}
+
 pub(super) fn mmvq(_gpu: &Gpu, product: &Product) -> Result<(), GpuError> {
-    multiply(product);
+    multiply(product, Order::Rows(padded(product.columns) / 32));
     Ok(())
 }
 
 pub(super) fn mmq(_gpu: &Gpu, product: &Product) -> Result<(), GpuError> {
-    multiply(product);
+    multiply(product, Order::Columns(product.activation_rows));
     Ok(())
 }
 
-fn multiply(product: &Product) {
+fn multiply(product: &Product, order: Order) {
     let (format, n) = (product.format, product.activation_rows);
     let blocks = product.columns / format.block_elements();
-    let stride = padded(product.columns) / 32;
     // SAFETY: `matmul_each` has checked that the matrix has these rows.
     let weights: &[u8] = unsafe { on_card(product.weights, product.rows * blocks * format.block_bytes()) };
     // SAFETY: `GpuActivations` has checked the room of its forms.
-    let activations: &[Q8_1] = unsafe { on_card(product.activations, n * stride) };
+    let activations: &[Q8_1] = unsafe { on_card(product.activations, n * padded(product.columns) / 32) };
     // SAFETY: `matmul_each` has checked the product's room.
     let output: &mut [f32] = unsafe { on_card_mut(product.output, n * product.rows) };
     for (row, weights) in weights.chunks_exact(blocks * format.block_bytes()).enumerate() {
@@ -62,10 +80,10 @@ fn multiply(product: &Product) {
             let mut values = [0.0f32; 256];
             let values = &mut values[..format.block_elements()];
             block.write(values);
-            for (sum, activations) in sums.iter_mut().zip(activations.chunks_exact(stride)) {
-                let first = index * values.len() / 32;
-                for (values, activations) in values.as_chunks::<32>().0.iter().zip(&activations[first..]) {
-                    *sum += dot(values, activations);
+            let first = index * values.len() / 32;
+            for (row, sum) in sums.iter_mut().enumerate() {
+                for (index, values) in values.as_chunks::<32>().0.iter().enumerate() {
+                    *sum += dot(values, &activations[order.at(row, first + index)]);
                 }
             }
         }
@@ -83,7 +101,6 @@ fn dot(weights: &[f32; 32], activations: &Q8_1) -> f64 {
     sum * f64::from(f16::from_bits(activations.scale).to_f32())
 }
 
-/// As MMVQ's form, in which 128 activations take as many bytes.
 pub(super) fn quantise_for_mmq(
     _gpu: &Gpu,
     _scales: Scales,
@@ -95,11 +112,9 @@ pub(super) fn quantise_for_mmq(
     let values: &[f32] = unsafe { on_card(values, rows * columns) };
     // SAFETY: `GpuActivations` has checked the form's room.
     let blocks: &mut [Q8_1] = unsafe { on_card_mut(blocks, rows * padded(columns) / 32) };
-    for (values, blocks) in values
-        .chunks_exact(columns)
-        .zip(blocks.chunks_exact_mut(padded(columns) / 32))
-    {
-        for (values, block) in values.chunks_exact(32).zip(blocks) {
+    for (row, values) in values.chunks_exact(columns).enumerate() {
+        for (index, values) in values.chunks_exact(32).enumerate() {
+            let block = &mut blocks[Order::Columns(rows).at(row, index)];
             let largest = values.iter().fold(0.0f32, |most, value| most.max(value.abs()));
             let scale = largest / 127.0;
             let quant = |value: &f32| {
