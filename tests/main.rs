@@ -24,6 +24,7 @@ mod limits;
 mod overload;
 
 mod bench;
+mod doctor;
 mod metrics;
 mod plan;
 mod process;

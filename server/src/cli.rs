@@ -9,7 +9,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::config::{SETTINGS, Said, Setting};
-use crate::{bench, plan};
+use crate::{bench, doctor, plan};
 
 /// What the program was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(crate) enum Task {
     ShowConfig,
     /// Measure a model's speed.
     Bench(bench::Words),
+    /// Say what this machine lacks to use its cards.
+    Doctor { json: bool },
     /// Tell how a model would lie on devices, as a page or as JSON.
     Plan { json: bool },
 }
@@ -42,6 +44,10 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Ta
     let matches = command().try_get_matches_from(arguments)?;
     let (task, given) = match matches.subcommand() {
         Some(("bench", inner)) => (Task::Bench(bench::words(inner)), &matches),
+        Some(("doctor", inner)) => {
+            let json = doctor::wants_json(inner);
+            (Task::Doctor { json }, &matches)
+        }
         Some(("config", inner)) => (Task::ShowConfig, inner),
         Some(("plan", inner)) => (plan::task(inner), inner),
         Some((_, inner)) => (Task::Serve, inner),
@@ -108,7 +114,8 @@ fn command() -> Command {
         .subcommand(with_settings(serve))
         .subcommand(with_settings(show))
         .subcommand(plan::command(SETTINGS.iter().map(argument)).arg(config()))
-        .subcommand(bench::command());
+        .subcommand(bench::command())
+        .subcommand(doctor::command());
     with_settings(tandem)
 }
 

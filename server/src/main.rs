@@ -5,6 +5,7 @@ mod app;
 mod bench;
 mod cli;
 mod config;
+mod doctor;
 mod drain;
 mod failure;
 mod http;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     };
     let done = match task {
         Task::Bench(words) => bench::run(&words),
+        Task::Doctor { json } => doctor::run(json),
         Task::Plan { json } => plan::run(said, json),
         Task::ShowConfig => Config::resolve(&said)
             .map_err(Failure::from)

@@ -151,6 +151,10 @@ mod with_cuda {
         };
         let device = Cuda::new(Rc::clone(&gpu), Sizes::new(config, slice), widths, &formats, limits);
         let device = device.map_err(|error| refuse(&gpu, error))?;
+        #[expect(
+            clippy::arc_with_non_send_sync,
+            reason = "decoders share the processor's weights; a card's stay on its thread"
+        )]
         let decoder = Decoder::new(device, Arc::new(shard), config, slice, work.caches, seat)?;
         gpu.finish().map_err(|error| refuse(&gpu, error))?;
         Ok(Box::new(decoder))
