@@ -1,6 +1,7 @@
 //! Steps over one device or several: an engine that is a device, lanes through a pipeline, parts around a table.
 
 mod clock;
+mod crew;
 mod meeting;
 mod pipeline;
 mod team;

@@ -1,15 +1,15 @@
 //! Layers dealt to devices: a step walks from device to device, and several lanes are under way at the same time, so that
 //! each device computes one lane's rows while the others compute those of other lanes.
 
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 use engine::{LanguageModel, ModelError, ModelShape, Segment};
 use kernels::PackedMatrix;
 
-use super::clock::{Clock, DevicesStatus};
-use super::worker::{Failure, Post, Reply, Task, Worker};
+use super::clock::DevicesStatus;
+use super::crew::{Crew, ready};
+use super::worker::{Post, Reply, Task, Worker};
 use super::{Opening, embed};
 use crate::batch::Batch;
 use crate::device::Fault;
@@ -23,111 +23,53 @@ const PIECES_MAX: usize = 64;
 
 /// The devices, in the order of the layers.
 pub(crate) struct Pipeline {
-    clock: Arc<Clock>,
+    crew: Crew<Task>,
     lanes: usize,
-    running: Mutex<Running>,
-}
-
-#[derive(Default)]
-struct Running {
-    /// Which set of devices this is: they are opened anew after a failure.
-    generation: u64,
-    first: Option<SyncSender<Task>>,
-    threads: Vec<JoinHandle<()>>,
-    failure: Failure,
 }
 
 impl Pipeline {
     /// A pipeline of devices of these names; they are opened when the first lane asks for them.
     pub(crate) fn new(names: Vec<String>, lanes: usize) -> Pipeline {
         Pipeline {
-            clock: Arc::new(Clock::new(names)),
+            crew: Crew::new(names),
             lanes,
-            running: Mutex::default(),
         }
     }
 
     pub(crate) fn status(&self) -> DevicesStatus {
-        self.clock.status()
+        self.crew.clock.status()
     }
 
-    /// The generation of devices that run. Opens them if none do, after the failed ones have let go of their memory.
+    /// The generation of devices that run, opened if none do.
     ///
     /// * `openings`  one for each device
     ///
     /// # Errors
     /// The first device that cannot be opened; then none is open.
     pub(crate) fn open(&self, openings: impl FnOnce() -> Vec<(String, Opening)>) -> Result<u64, ModelsError> {
-        let mut running = self.lock();
-        if running.first.is_some() && running.failure.get().is_none() {
-            return Ok(running.generation);
-        }
-        running.close();
-        running.failure = Failure::default();
-        let mut workers = Vec::new();
-        let mut next = None;
-        // From the last to the first, as each is told who comes after it.
-        for (index, (name, opening)) in openings().into_iter().enumerate().rev() {
-            let post = Post {
-                name,
-                index,
-                clock: Arc::clone(&self.clock),
-                failure: running.failure.clone(),
-                tasks_max: self.lanes * PIECES_MAX,
-                next: next.take(),
-                meeting: None,
-            };
-            let worker = Worker::spawn(post, opening)?;
-            next = Some(worker.tasks.clone());
-            workers.push(worker);
-        }
-        let opened: Result<Vec<()>, ModelsError> = workers.iter().map(Worker::ready).collect();
-        running.threads = workers.into_iter().map(|worker| worker.thread).collect();
-        running.first = next;
-        if let Err(error) = opened {
-            running.close();
-            return Err(error);
-        }
-        running.generation += 1;
-        self.clock.built();
-        Ok(running.generation)
-    }
-
-    /// Gives a task to the first device.
-    fn send(&self, generation: u64, task: Task) -> Result<(), Fault> {
-        let running = self.lock();
-        if running.generation != generation {
-            return Err("the devices failed and were opened again: what was in their caches is gone".into());
-        }
-        match &running.first {
-            Some(first) => first.send(task).map_err(|_| running.failure.fault()),
-            None => Err(running.failure.fault()),
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        self.lock().failure.fault()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Running> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Running {
-    /// Lets the devices end what they compute, and waits until they are closed.
-    fn close(&mut self) {
-        self.first = None;
-        for thread in self.threads.drain(..) {
-            // A worker catches the panics of its device: there is no other to hear of.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Pipeline {
-    fn drop(&mut self) {
-        self.running.get_mut().unwrap_or_else(PoisonError::into_inner).close();
+        self.crew.open(|failure, threads| {
+            let (mut workers, mut next) = (Vec::new(), None);
+            // From the last to the first, as each is told who comes after it.
+            for (index, (name, opening)) in openings().into_iter().enumerate().rev() {
+                let post = Post {
+                    name,
+                    index,
+                    clock: Arc::clone(&self.crew.clock),
+                    failure: failure.clone(),
+                    tasks_max: self.lanes * PIECES_MAX,
+                    next: next.take(),
+                    meeting: None,
+                };
+                let worker = Worker::spawn(post, opening)?;
+                next = Some(worker.tasks.clone());
+                workers.push(worker);
+            }
+            ready(workers, threads)?;
+            next.ok_or_else(|| ModelsError::Device {
+                device: "the pipeline".to_owned(),
+                reason: "it has no devices".to_owned(),
+            })
+        })
     }
 }
 
@@ -155,12 +97,12 @@ impl Lane {
                 values,
                 reply: reply.clone(),
             };
-            self.pipeline.send(self.generation, task)?;
+            self.pipeline.crew.send(self.generation, task)?;
         }
         // Who drops a task drops its sender: when all are gone, nobody will answer.
         drop(reply);
         for _ in 0..pieces_sent {
-            let values = replies.recv().map_err(|_| self.pipeline.fault())??;
+            let values = replies.recv().map_err(|_| self.pipeline.crew.fault())??;
             logits.extend_from_slice(&values);
         }
         Ok(())
@@ -184,9 +126,9 @@ impl LanguageModel for Lane {
     fn forward(&mut self, segments: &[Segment<'_>], logits: &mut Vec<f32>) -> Result<(), ModelError> {
         let batch = Batch::new(segments, self.shape)?;
         logits.clear();
-        let steps = self.pipeline.clock.begin_step();
+        let steps = self.pipeline.crew.clock.begin_step();
         let computed = self.compute(&batch, steps, logits);
-        self.pipeline.clock.end_step();
+        self.pipeline.crew.clock.end_step();
         computed.map_err(|error| ModelError(error.to_string()))
     }
 }

@@ -1,15 +1,16 @@
 //! Every matrix dealt to the devices by rows: they compute each step together, and the engines' steps are put into one.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{Builder, JoinHandle};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use engine::{LanguageModel, ModelError, ModelShape, Segment};
 use kernels::PackedMatrix;
 
 use super::clock::{Clock, DevicesStatus};
+use super::crew::{Crew, ready};
 use super::worker::{Failure, Post, Reply, Task, Worker};
 use super::{Meeting, Opening, embed};
 use crate::batch::Batch;
@@ -22,19 +23,10 @@ const PATIENCE: (Duration, Duration) = (Duration::from_millis(1), Duration::from
 
 /// The devices that compute together.
 pub(crate) struct Team {
-    clock: Arc<Clock>,
+    crew: Crew<Request>,
     engines: usize,
     columns: Vec<usize>, // of the logits, for each part
     embedding: Arc<PackedMatrix>,
-    running: Mutex<Running>,
-}
-
-#[derive(Default)]
-struct Running {
-    generation: u64,
-    requests: Option<SyncSender<Request>>,
-    threads: Vec<JoinHandle<()>>,
-    failure: Failure,
 }
 
 /// One engine's step.
@@ -50,19 +42,18 @@ impl Team {
     /// * `columns`  of the logits that each device computes
     pub(crate) fn new(names: Vec<String>, engines: usize, columns: Vec<usize>, embedding: Arc<PackedMatrix>) -> Team {
         Team {
-            clock: Arc::new(Clock::new(names)),
+            crew: Crew::new(names),
             engines,
             columns,
             embedding,
-            running: Mutex::default(),
         }
     }
 
     pub(crate) fn status(&self) -> DevicesStatus {
-        self.clock.status()
+        self.crew.clock.status()
     }
 
-    /// The generation of devices that run. Opens them if none do, after the failed ones have let go of their memory.
+    /// The generation of devices that run, opened if none do.
     ///
     /// * `openings`  one for each device, with the meeting at which they sit
     ///
@@ -72,86 +63,42 @@ impl Team {
         &self,
         openings: impl FnOnce() -> (Arc<Meeting>, Vec<(String, Opening)>),
     ) -> Result<u64, ModelsError> {
-        let mut running = self.lock();
-        if running.requests.is_some() && running.failure.get().is_none() {
-            return Ok(running.generation);
-        }
-        running.close();
-        running.failure = Failure::default();
-        let (meeting, openings) = openings();
-        let mut workers = Vec::new();
-        for (index, (name, opening)) in openings.into_iter().enumerate() {
-            let post = Post {
-                name,
-                index,
-                clock: Arc::clone(&self.clock),
-                failure: running.failure.clone(),
-                tasks_max: 1,
-                next: None,
-                meeting: Some(Arc::clone(&meeting)),
+        self.crew.open(|failure, threads| {
+            let (meeting, openings) = openings();
+            let mut workers = Vec::new();
+            for (index, (name, opening)) in openings.into_iter().enumerate() {
+                let post = Post {
+                    name,
+                    index,
+                    clock: Arc::clone(&self.crew.clock),
+                    failure: failure.clone(),
+                    tasks_max: 1,
+                    next: None,
+                    meeting: Some(Arc::clone(&meeting)),
+                };
+                workers.push(Worker::spawn(post, opening)?);
+            }
+            let tasks = workers.iter().map(|worker| worker.tasks.clone()).collect();
+            ready(workers, threads)?;
+            let (requests, inbox) = sync_channel(self.engines);
+            let leader = Leader {
+                clock: Arc::clone(&self.crew.clock),
+                columns: self.columns.clone(),
+                embedding: Arc::clone(&self.embedding),
+                failure: failure.clone(),
+                tasks,
+                recent: VecDeque::new(),
+                step: Duration::ZERO,
             };
-            workers.push(Worker::spawn(post, opening)?);
-        }
-        let opened: Result<Vec<()>, ModelsError> = workers.iter().map(Worker::ready).collect();
-        let (tasks, threads): (Vec<_>, Vec<_>) =
-            workers.into_iter().map(|worker| (worker.tasks, worker.thread)).unzip();
-        running.threads = threads;
-        opened?;
-        let (requests, inbox) = sync_channel(self.engines);
-        let leader = Leader {
-            clock: Arc::clone(&self.clock),
-            columns: self.columns.clone(),
-            embedding: Arc::clone(&self.embedding),
-            failure: running.failure.clone(),
-            tasks,
-            recent: VecDeque::new(),
-            step: Duration::ZERO,
-        };
-        let thread = Builder::new()
-            .name("devices".to_owned())
-            .spawn(move || leader.run(&inbox));
-        running.threads.push(thread.map_err(|error| ModelsError::Device {
-            device: "the devices".to_owned(),
-            reason: format!("cannot start their thread: {error}"),
-        })?);
-        running.requests = Some(requests);
-        running.generation += 1;
-        self.clock.built();
-        Ok(running.generation)
-    }
-
-    fn send(&self, generation: u64, request: Request) -> Result<(), Fault> {
-        let running = self.lock();
-        if running.generation != generation {
-            return Err("the devices failed and were opened again: what was in their caches is gone".into());
-        }
-        match &running.requests {
-            Some(requests) => requests.send(request).map_err(|_| running.failure.fault()),
-            None => Err(running.failure.fault()),
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        self.lock().failure.fault()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Running> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Running {
-    fn close(&mut self) {
-        self.requests = None;
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Team {
-    fn drop(&mut self) {
-        self.running.get_mut().unwrap_or_else(PoisonError::into_inner).close();
+            let thread = Builder::new()
+                .name("devices".to_owned())
+                .spawn(move || leader.run(&inbox));
+            threads.push(thread.map_err(|error| ModelsError::Device {
+                device: "the devices".to_owned(),
+                reason: format!("cannot start their thread: {error}"),
+            })?);
+            Ok(requests)
+        })
     }
 }
 
@@ -288,8 +235,8 @@ impl Member {
             batch,
             reply,
         };
-        self.team.send(self.generation, request)?;
-        answer.recv().map_err(|_| self.team.fault())?
+        self.team.crew.send(self.generation, request)?;
+        answer.recv().map_err(|_| self.team.crew.fault())?
     }
 }
 
