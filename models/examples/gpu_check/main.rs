@@ -119,14 +119,16 @@ fn heading(plan: &Plan) -> String {
     let card = match plan.cards() {
         Ok((card, _)) => {
             let (major, minor) = card.compute_capability;
-            let limits = speed::limits(&card).map_or("limits unknown".to_owned(), |limits| {
-                let (read, int8) = (limits.read_bytes_per_s / 1e9, limits.prefill_ops_per_s / 1e12);
-                format!("{read:.0} GB/s, {int8:.0} TOP/s of int8")
-            });
+            let limit = |limit: Option<f64>, scale: f64, unit: &str| match limit {
+                Some(limit) => format!("{:.0} {unit}", limit / scale),
+                None => "unknown".to_owned(),
+            };
+            let read = limit(speed::read_limit(&card), 1e9, "GB/s");
+            let int8 = limit(speed::int8_limit(&card), 1e12, "TOP/s");
             let memory = card.memory_bytes as f64 / 1e9;
             let name = &card.name;
             format!(
-                "{name} ({}): {memory:.1} GB, compute capability {major}.{minor}, {limits}",
+                "{name} ({}): {memory:.1} GB, compute capability {major}.{minor}, bandwidth {read}, int8 peak {int8}",
                 plan.device
             )
         }

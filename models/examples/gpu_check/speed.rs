@@ -79,11 +79,8 @@ fn on(plan: &Plan, path: &Path, shape: &Shape, names: &[String], cards: &[&CardS
         shape.vocabulary,
     );
     let prefill_s = prefill(&mut *engine, speed, &tokens)?;
-    let sum = |rate: fn(Rates) -> f64| cards.iter().map(|card| limits(card).map(rate)).sum::<Option<f64>>();
-    let (read, int8) = (
-        sum(|limits| limits.read_bytes_per_s),
-        sum(|limits| limits.prefill_ops_per_s),
-    );
+    let sum = |limit: fn(&CardStatus) -> Option<f64>| cards.iter().map(|card| limit(card)).sum::<Option<f64>>();
+    let (read, int8) = (sum(read_limit), sum(int8_limit));
     let mut decode = Vec::new();
     for streams in speed.streams.iter().copied() {
         let step_s = streams_step(&mut *engine, speed, &tokens, streams)?;
@@ -167,8 +164,20 @@ fn median(mut times: Vec<f64>) -> f64 {
     times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The card's limits by its datasheet, if it is a known one.
-pub fn limits(card: &CardStatus) -> Option<Rates> {
+/// Bytes that the card reads in a second at most: by the driver's clock and bus, else by the datasheet.
+pub fn read_limit(card: &CardStatus) -> Option<f64> {
+    let told = Some(card.memory_bytes_per_second).filter(|bytes| *bytes > 0);
+    told.map(|bytes| bytes as f64)
+        .or_else(|| Some(datasheet(card)?.read_bytes_per_s))
+}
+
+/// Operations on 8-bit integers in a second at most, by the datasheet.
+pub fn int8_limit(card: &CardStatus) -> Option<f64> {
+    Some(datasheet(card)?.prefill_ops_per_s)
+}
+
+/// The datasheet's limits, if it is a known card.
+fn datasheet(card: &CardStatus) -> Option<Rates> {
     let spec = DeviceSpec {
         kind: DeviceKind::Cuda(card.index),
         memory_max: None,
