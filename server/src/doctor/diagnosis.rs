@@ -60,13 +60,13 @@ impl Diagnosis {
         let (flavour, cards) = match &machine.cards {
             Cards::NotBuilt => {
                 lacks.push(missing("CUDA: this program is the CPU flavour", BUILD));
-                ("cpu", machine.listed.iter().map(CardLine::listed).collect())
+                ("cpu", machine.listed.iter().map(|name| CardLine::listed(name)).collect())
             }
             Cards::Refused(reason) => {
                 if lacks.is_empty() {
                     lacks.push(missing(reason.clone(), "see that `nvidia-smi` works, then ask again"));
                 }
-                ("cuda", machine.listed.iter().map(CardLine::listed).collect::<Vec<_>>())
+                ("cuda", machine.listed.iter().map(|name| CardLine::listed(name)).collect::<Vec<_>>())
             }
             Cards::Found(cards) => {
                 // Whatever files there are: the driver has answered.
@@ -169,10 +169,10 @@ fn card_lacks(card: &CardStatus) -> Option<Missing> {
 
 impl CardLine {
     /// A card of which the kernel module tells the name.
-    fn listed(name: &String) -> CardLine {
+    fn listed(name: &str) -> CardLine {
         CardLine {
             device: None,
-            name: name.clone(),
+            name: name.to_owned(),
             memory_bytes: None,
             free_bytes: None,
             compute_capability: None,
