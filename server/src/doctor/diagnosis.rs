@@ -60,13 +60,23 @@ impl Diagnosis {
         let (flavour, cards) = match &machine.cards {
             Cards::NotBuilt => {
                 lacks.push(missing("CUDA: this program is the CPU flavour", BUILD));
-                ("cpu", machine.listed.iter().map(|name| CardLine::listed(name)).collect())
+                (
+                    "cpu",
+                    machine.listed.iter().map(|name| CardLine::listed(name)).collect(),
+                )
             }
             Cards::Refused(reason) => {
                 if lacks.is_empty() {
                     lacks.push(missing(reason.clone(), "see that `nvidia-smi` works, then ask again"));
                 }
-                ("cuda", machine.listed.iter().map(|name| CardLine::listed(name)).collect::<Vec<_>>())
+                (
+                    "cuda",
+                    machine
+                        .listed
+                        .iter()
+                        .map(|name| CardLine::listed(name))
+                        .collect::<Vec<_>>(),
+                )
             }
             Cards::Found(cards) => {
                 // Whatever files there are: the driver has answered.
