@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
 
+use engine::EngineState;
+
 use super::Loaded;
 use crate::config::{Config, LogFormat};
 use crate::paint::Paint;
@@ -18,6 +20,9 @@ pub(super) fn show(loaded: &Loaded, config: &Config, address: SocketAddr) {
         let (kv_tokens, kv) = (loaded.plan.kv_tokens, config.kv.name());
         let (placement, context) = (loaded.plan.choice.plan.layout.placement.name(), model.context_tokens);
         let kv_bytes: u64 = loaded.plan.choice.plan.held.iter().map(|held| held.kv).sum();
+        for (engine, reason) in failed(loaded) {
+            tracing::error!(engine, reason, "an engine could not start, the others serve");
+        }
         tracing::info!(%address, model = model.id, engines, placement, kv_tokens, kv_bytes, kv, context, "ready");
         return;
     }
@@ -50,6 +55,9 @@ fn lines(loaded: &Loaded, config: &Config, address: SocketAddr, paint: Paint) ->
     );
     line("template", facts.template.clone());
     line("engines", engines(config));
+    for (index, reason) in failed(loaded) {
+        line("failed", format!("engine {index}: {reason}; the others serve"));
+    }
     for (name, text) in placement_lines(plan, config.kv) {
         line(name, text);
     }
@@ -74,6 +82,15 @@ fn lines(loaded: &Loaded, config: &Config, address: SocketAddr, paint: Paint) ->
         config.drain.as_secs(),
     );
     page
+}
+
+/// Engines that could not start, and why.
+fn failed(loaded: &Loaded) -> Vec<(usize, String)> {
+    let engines = loaded.app.engines.status().into_iter();
+    let failed = engines.filter(|engine| engine.state == EngineState::Failed);
+    failed
+        .filter_map(|engine| Some((engine.index, engine.failure?)))
+        .collect()
 }
 
 /// `2 (cpu, cpu), 8 requests at a time each, 64 may wait; dealt in turn 3:1`.

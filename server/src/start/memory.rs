@@ -18,7 +18,7 @@ pub(super) fn plan(config: &Config, opened: &Opened) -> Result<Plan, ConfigError
     let facts = |spec: &DeviceSpec| {
         machine.facts(*spec).unwrap_or_else(|error| {
             // Its engine will fail, with the reason; the others shall serve.
-            tracing::warn!(%error, "a device is planned with blindly");
+            tracing::warn!(%error, "a device could not be looked at: its engine will say more");
             DeviceFacts::unknown(*spec)
         })
     };
