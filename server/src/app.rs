@@ -32,7 +32,7 @@ pub(crate) struct App {
 /// The name and the measures of the served model, as `/v1/models` and the start-up lines tell them.
 #[derive(Clone, Debug)]
 pub(crate) struct ModelCard {
-    /// The model's own name: `tandem-tiny`, or taken from the file.
+    /// The model's own name: `tandem-tiny`, a store's name for it, or taken from the file.
     pub(crate) id: String,
     /// Other names a request may use: `default`, and the file's stem where it differs from `id`.
     pub(crate) aliases: Vec<String>,

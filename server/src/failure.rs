@@ -23,6 +23,9 @@ pub(crate) enum Failure {
     /// The model file, its tokenizer, its template or its weights.
     #[error("{0}")]
     Model(String),
+    /// A model's name, or what a store has of it.
+    #[error("{0}")]
+    Store(#[from] library::store::StoreError),
     /// No engine came up.
     #[error("{0}")]
     Engines(#[from] engine::EngineError),
@@ -38,7 +41,7 @@ impl Failure {
             Failure::Fault(_) => 1,
             Failure::Config(_) | Failure::Bench(_) => 2,
             Failure::Address { .. } => 3,
-            Failure::Model(_) => 4,
+            Failure::Model(_) | Failure::Store(_) => 4,
             Failure::Engines(_) | Failure::NoEngineLeft(_) => 5,
         }
     }

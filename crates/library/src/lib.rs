@@ -2,8 +2,11 @@
 //!
 //! [`Gguf`] opens one GGUF file, refuses everything about it that does not add up before it allocates for it, and then
 //! hands out metadata, tensor bytes and the [`Vocabulary`]. What the tensors mean is the business of `models`.
+//! [`store`] finds such a file by a model's name where Ollama keeps it.
 
 pub mod gguf;
+mod regular;
+pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 

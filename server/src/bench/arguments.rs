@@ -1,5 +1,6 @@
 //! What `tandem bench` was asked, checked.
 
+use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -61,7 +62,7 @@ pub(crate) fn command() -> Command {
         .after_help(
             "Runs in this process without HTTP; Ctrl-C ends it. The fields of --json are explained in server/BENCH.md.",
         )
-        .arg(path("file", "MODEL").help("A GGUF file, or `tiny`, the small model inside this program [default: tiny]"))
+        .arg(path("file", "MODEL").help("A GGUF file, a name in an Ollama model store, or `tiny`, the small model inside this program [default: tiny]"))
         .arg(
             Arg::new("json")
                 .long("json")
@@ -113,8 +114,10 @@ impl Arguments {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let model = match &words.model {
             None => ModelChoice::Tiny,
-            Some(name) if name.as_os_str() == "tiny" => ModelChoice::Tiny,
-            Some(path) => ModelChoice::File(path.clone()),
+            Some(path) => match path.to_str() {
+                Some(text) => ModelChoice::of(text, &environment())?,
+                None => ModelChoice::File(path.clone()),
+            },
         };
         let arguments = Arguments {
             model,
@@ -191,6 +194,11 @@ fn refusal(key: &'static str, found: &str, allowed: String) -> ConfigError {
         allowed,
         from: Source::Flag(format!("--{}", key.replace('_', "-"))),
     }
+}
+
+/// Only what tells where model stores are is asked of it.
+fn environment() -> Vec<(OsString, OsString)> {
+    std::env::vars_os().collect()
 }
 
 /// The folder that a file is in; the present one where its name says none.

@@ -37,6 +37,8 @@ pub(crate) enum ConfigError {
         allowed: String,
         from: Source,
     },
+    #[error("model (from {from}): {cause}")]
+    Name { cause: library::store::StoreError, from: Source },
     #[error("{}: no setting is called {found:?}{}", file.display(), meant(near))]
     UnknownKey {
         file: PathBuf,

@@ -1,5 +1,6 @@
 //! The configuration: said in flags, environment and file (`sources`), understood and checked once, here.
 
+mod choice;
 mod error;
 mod read;
 mod settings;
@@ -7,7 +8,6 @@ mod sources;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use models::{DeviceSpec, KvFormat, Placement, Simd};
@@ -15,21 +15,13 @@ use models::{DeviceSpec, KvFormat, Placement, Simd};
 use crate::app::{Limits, SamplingDefaults};
 use crate::http::HttpLimits;
 
+pub(crate) use choice::{ModelChoice, stores};
 pub(crate) use error::{ConfigError, Source};
 use read::Reader;
 pub(crate) use read::split;
 pub(crate) use settings::{SETTINGS, Setting};
 use sources::Choices;
 pub(crate) use sources::Said;
-
-/// Which model to serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ModelChoice {
-    /// The one inside the program.
-    Tiny,
-    /// A GGUF file.
-    File(PathBuf),
-}
 
 /// How to write the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +68,7 @@ impl Config {
         let devices = read.devices()?;
         let weights = read.weights(devices.len())?;
         let config = Config {
-            model: read.model(),
+            model: read.model(&said.environment)?,
             devices,
             placement: read.placement()?,
             weights,

@@ -1,8 +1,8 @@
 //! Words to values: each setting's allowed range, and the refusal that names it.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -86,11 +86,9 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn model(&self) -> ModelChoice {
-        match self.chosen("model").text {
-            name if name == "tiny" => ModelChoice::Tiny,
-            path => ModelChoice::File(PathBuf::from(path)),
-        }
+    pub(super) fn model(&self, environment: &[(OsString, OsString)]) -> Result<ModelChoice, ConfigError> {
+        let Chosen { text, from } = self.chosen("model");
+        ModelChoice::of(&text, environment).map_err(|cause| ConfigError::Name { cause, from })
     }
 
     pub(super) fn devices(&self) -> Result<Vec<DeviceSpec>, ConfigError> {

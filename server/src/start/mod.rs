@@ -7,6 +7,7 @@ mod descriptors;
 mod memory;
 mod model;
 mod serve;
+mod stored;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use crate::drain::Drain;
 use crate::failure::Failure;
 use crate::metrics::Metrics;
 pub(crate) use bar::Progress;
-pub(crate) use model::{id, open_file, quantisation};
+pub(crate) use model::{id, open_file, open_with_store, quantisation};
 
 use model::Opened;
 
@@ -109,7 +110,7 @@ fn load(config: &Config) -> Result<Loaded, Failure> {
         limits,
         metrics,
         drain: Drain::new(),
-        defaults: config.sampling.clone(),
+        defaults: opened.sampling,
     };
     Ok(Loaded {
         app,

@@ -5,8 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use chat::{ChatTemplate, Tokenizer};
 use library::Gguf;
+use library::store::{self, StoredModel};
 
-use crate::app::ModelCard;
+use super::stored;
+use crate::app::{ModelCard, SamplingDefaults};
 use crate::config::{Config, ModelChoice};
 use crate::failure::Failure;
 
@@ -31,6 +33,8 @@ pub(super) struct Opened {
     pub(super) template: ChatTemplate,
     pub(super) card: ModelCard,
     pub(super) facts: Facts,
+    /// Sampling values for what a request leaves out.
+    pub(super) sampling: SamplingDefaults,
 }
 
 impl Opened {
@@ -39,7 +43,7 @@ impl Opened {
     /// # Errors
     /// One line that names the file and what is wrong with it.
     pub(super) fn open(config: &Config) -> Result<Opened, Failure> {
-        let gguf = open_file(&config.model)?;
+        let (gguf, stored) = open_with_store(&config.model)?;
         let wrong = |error: &dyn std::fmt::Display| Failure::Model(format!("{}: {error}", gguf.name()));
         let model = models::Config::from_gguf(&gguf).map_err(|error| wrong(&error))?;
         let vocabulary = gguf.vocabulary().map_err(|error| Failure::Model(error.to_string()))?;
@@ -53,6 +57,13 @@ impl Opened {
             weight_bytes: gguf.tensors().iter().map(|tensor| tensor.bytes).sum(),
         };
         let card = card(&config.model, &gguf, &model);
+        let sampling = stored.map_or_else(
+            || config.sampling.clone(),
+            |stored| {
+                stored::warn_of_what_is_left_out(&stored, template.name());
+                stored::sampling(&stored.parameters, config)
+            },
+        );
         Ok(Opened {
             gguf,
             config: model,
@@ -60,6 +71,7 @@ impl Opened {
             template,
             card,
             facts,
+            sampling,
         })
     }
 
@@ -74,17 +86,35 @@ impl Opened {
 /// # Errors
 /// One line that names the file and what is wrong with it.
 pub(crate) fn open_file(choice: &ModelChoice) -> Result<Gguf, Failure> {
-    let gguf = match choice {
-        ModelChoice::Tiny => Gguf::from_static(models::tiny::GGUF, "the embedded tiny model"),
-        ModelChoice::File(path) => Gguf::open(path),
-    };
-    gguf.map_err(|error| Failure::Model(error.to_string()))
+    Ok(open_with_store(choice)?.0)
 }
 
-/// The model's own name: the one in the file, else the file's.
+/// Opens the file and checks its header; with what its store says of it, if it is from one.
+///
+/// # Errors
+/// One line that names the file and what is wrong with it.
+pub(crate) fn open_with_store(choice: &ModelChoice) -> Result<(Gguf, Option<StoredModel>), Failure> {
+    let (gguf, stored) = match choice {
+        ModelChoice::Tiny => (
+            Gguf::from_static(models::tiny::GGUF, "the embedded tiny model"),
+            None,
+        ),
+        ModelChoice::File(path) => (Gguf::open(path), None),
+        ModelChoice::Stored { name, stores } => {
+            let stored = store::find(stores, name)?;
+            (Gguf::open(&stored.path), Some(stored))
+        }
+    };
+    let gguf = gguf.map_err(|error| Failure::Model(error.to_string()))?;
+    Ok((gguf, stored))
+}
+
+/// The model's own name: its store's, the one in the file, else the file's.
 pub(crate) fn id(choice: &ModelChoice, gguf: &Gguf) -> String {
-    let ModelChoice::File(path) = choice else {
-        return "tandem-tiny".to_owned();
+    let path = match choice {
+        ModelChoice::Tiny => return "tandem-tiny".to_owned(),
+        ModelChoice::Stored { name, .. } => return name.to_string(),
+        ModelChoice::File(path) => path,
     };
     let named = gguf.metadata().opt_text("general.name").ok().flatten().map(sanitised);
     named
@@ -107,6 +137,11 @@ fn card(choice: &ModelChoice, gguf: &Gguf, model: &models::Config) -> ModelCard 
                 aliases.push(stem);
             }
             path.display().to_string()
+        }
+        ModelChoice::Stored { name, .. } => {
+            aliases.extend(name.without_latest());
+            aliases.push(name.full());
+            gguf.name().to_owned()
         }
     };
     let architecture = gguf

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use super::error::Problem;
+use crate::regular;
 
 pub(super) struct Source {
     store: Store,
@@ -62,31 +63,9 @@ fn copy_exact(bytes: &[u8], into: &mut [u8], position: u64) -> io::Result<()> {
 }
 
 fn require_regular(kind: FileType) -> Result<(), Problem> {
-    if kind.is_file() {
-        Ok(())
-    } else {
-        Err(Problem::NotAFile { kind: name_of(kind) })
-    }
-}
-
-#[cfg(unix)]
-fn name_of(kind: FileType) -> &'static str {
-    use std::os::unix::fs::FileTypeExt;
-    match kind {
-        _ if kind.is_dir() => "a directory",
-        _ if kind.is_fifo() => "a pipe",
-        _ if kind.is_socket() => "a socket",
-        _ if kind.is_char_device() || kind.is_block_device() => "a device",
-        _ => "no regular file",
-    }
-}
-
-#[cfg(not(unix))]
-fn name_of(kind: FileType) -> &'static str {
-    if kind.is_dir() {
-        "a directory"
-    } else {
-        "no regular file"
+    match regular::other_kind(kind) {
+        None => Ok(()),
+        Some(kind) => Err(Problem::NotAFile { kind }),
     }
 }
 
