@@ -9,7 +9,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::config::{SETTINGS, Said, Setting};
-use crate::{bench, doctor, plan};
+use crate::{bench, commands, doctor, plan};
 
 /// What the program was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,10 @@ pub(crate) enum Task {
     Bench(bench::Words),
     /// Say what this machine lacks to use its cards.
     Doctor { json: bool },
+    /// List the models of the stores.
+    List,
+    /// Tell what a model is.
+    Show(commands::ShowWords),
     /// Tell how a model would lie on devices, as a page or as JSON.
     Plan { json: bool },
 }
@@ -48,6 +52,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Ta
             let json = doctor::wants_json(inner);
             (Task::Doctor { json }, &matches)
         }
+        Some(("list", _)) => (Task::List, &matches),
+        Some(("show", inner)) => (Task::Show(commands::show_words(inner)), &matches),
         Some(("config", inner)) => (Task::ShowConfig, inner),
         Some(("plan", inner)) => (plan::task(inner), inner),
         Some((_, inner)) => (Task::Serve, inner),
@@ -71,11 +77,15 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Ta
         .first()
         .map(|(key, _)| *key)
         .or(said.file.as_ref().map(|_| "config"));
-    if let (Task::Bench(_), Some(key)) = (&task, setting) {
-        let text = format!(
-            "--{} is for serving: leave it out of `tandem bench`",
-            key.replace('_', "-")
-        );
+    let without_settings = match task {
+        Task::Bench(_) => Some("bench"),
+        Task::List => Some("list"),
+        Task::Show(_) => Some("show"),
+        _ => None,
+    };
+    if let (Some(command_name), Some(key)) = (without_settings, setting) {
+        let flag = key.replace('_', "-");
+        let text = format!("--{flag} is for serving: leave it out of `tandem {command_name}`");
         return Err(command().error(ErrorKind::ArgumentConflict, text));
     }
     Ok((task, said))
@@ -115,6 +125,7 @@ fn command() -> Command {
         .subcommand(with_settings(show))
         .subcommand(plan::command(SETTINGS.iter().map(argument)).arg(config()))
         .subcommand(bench::command())
+        .subcommands(commands::commands())
         .subcommand(doctor::command());
     with_settings(tandem)
 }

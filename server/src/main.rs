@@ -4,6 +4,7 @@ mod api;
 mod app;
 mod bench;
 mod cli;
+mod commands;
 mod config;
 mod doctor;
 mod drain;
@@ -32,6 +33,8 @@ fn main() -> ExitCode {
     let done = match task {
         Task::Bench(words) => bench::run(&words),
         Task::Doctor { json } => doctor::run(json),
+        Task::List => commands::list(&said.environment),
+        Task::Show(words) => commands::show(&words, &said.environment),
         Task::Plan { json } => plan::run(said, json),
         Task::ShowConfig => Config::resolve(&said)
             .map_err(Failure::from)
@@ -54,6 +57,12 @@ fn print(page: &str) -> Result<ExitCode, Failure> {
     // A reader that has seen enough, such as `head`, is no failure.
     let _ = std::io::stdout().write_all(page.as_bytes());
     Ok(ExitCode::SUCCESS)
+}
+
+/// One line on stderr of something that ends nothing.
+fn warn(text: &dyn std::fmt::Display) {
+    let line = logging::safe(&text.to_string(), 2048);
+    let _ = writeln!(std::io::stderr(), "warning: {line}");
 }
 
 /// One line on stderr, whatever the log's filter and format: there may be no log yet.

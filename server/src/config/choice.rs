@@ -48,7 +48,10 @@ pub(crate) fn stores(environment: &[(OsString, OsString)]) -> Vec<Store> {
         let (_, value) = environment.iter().find(|(variable, _)| variable == name)?;
         (!value.is_empty()).then_some(value)
     };
-    Store::usual(variable("OLLAMA_MODELS").map(PathBuf::from), variable("HOME").map(Path::new))
+    Store::usual(
+        variable("OLLAMA_MODELS").map(PathBuf::from),
+        variable("HOME").map(Path::new),
+    )
 }
 
 #[cfg(test)]
@@ -59,7 +62,15 @@ mod tests {
     fn a_file_a_slash_or_an_ending_make_a_path_and_the_rest_is_a_name() {
         let choose = |text: &str| ModelChoice::of(text, &[]);
         assert_eq!(choose("tiny").unwrap(), ModelChoice::Tiny);
-        for path in ["a.gguf", "A.GGUF", "./a", "models/a", "../../etc/passwd", "a/../../b:c", "Cargo.toml"] {
+        for path in [
+            "a.gguf",
+            "A.GGUF",
+            "./a",
+            "models/a",
+            "../../etc/passwd",
+            "a/../../b:c",
+            "Cargo.toml",
+        ] {
             assert_eq!(choose(path).unwrap(), ModelChoice::File(PathBuf::from(path)));
         }
         for name in ["deepseek-r1:32b", "qwen3", "tiny:latest"] {

@@ -38,7 +38,10 @@ pub(crate) enum ConfigError {
         from: Source,
     },
     #[error("model (from {from}): {cause}")]
-    Name { cause: library::store::StoreError, from: Source },
+    Name {
+        cause: library::store::StoreError,
+        from: Source,
+    },
     #[error("{}: no setting is called {found:?}{}", file.display(), meant(near))]
     UnknownKey {
         file: PathBuf,

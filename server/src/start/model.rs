@@ -95,10 +95,7 @@ pub(crate) fn open_file(choice: &ModelChoice) -> Result<Gguf, Failure> {
 /// One line that names the file and what is wrong with it.
 pub(crate) fn open_with_store(choice: &ModelChoice) -> Result<(Gguf, Option<StoredModel>), Failure> {
     let (gguf, stored) = match choice {
-        ModelChoice::Tiny => (
-            Gguf::from_static(models::tiny::GGUF, "the embedded tiny model"),
-            None,
-        ),
+        ModelChoice::Tiny => (Gguf::from_static(models::tiny::GGUF, "the embedded tiny model"), None),
         ModelChoice::File(path) => (Gguf::open(path), None),
         ModelChoice::Stored { name, stores } => {
             let stored = store::find(stores, name)?;

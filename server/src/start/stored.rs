@@ -47,7 +47,11 @@ fn single(number: f64) -> f32 {
     number as f32
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to a million")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "from 0 to a million"
+)]
 fn whole(number: f64) -> usize {
     number as usize
 }

@@ -51,7 +51,9 @@ impl<'de> Deserialize<'de> for Digest {
         let text = String::deserialize(deserializer)?;
         Digest::parse(&text).ok_or_else(|| {
             let found = Quoted::new(&text);
-            de::Error::custom(format!("the digest `{found}` is not `sha256:` and 64 hexadecimal digits"))
+            de::Error::custom(format!(
+                "the digest `{found}` is not `sha256:` and 64 hexadecimal digits"
+            ))
         })
     }
 }

@@ -77,7 +77,9 @@ impl Store {
 /// The names in a folder that are texts; none if it cannot be read.
 fn entries(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
 }
 
 /// Names in the stores that `name` may have been meant to be: other tags of the model first, then models whose names

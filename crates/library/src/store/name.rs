@@ -103,7 +103,5 @@ impl fmt::Display for ModelName {
 /// A letter, digit or underscore, then these and `signs`. No part can be `.` or `..`, since neither begins so.
 fn is_part(part: &str, signs: &str, chars_max: usize) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    part.len() <= chars_max
-        && part.starts_with(is_plain)
-        && part.chars().all(|c| is_plain(c) || signs.contains(c))
+    part.len() <= chars_max && part.starts_with(is_plain) && part.chars().all(|c| is_plain(c) || signs.contains(c))
 }

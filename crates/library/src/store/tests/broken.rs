@@ -5,7 +5,10 @@ use super::*;
 #[test]
 fn a_model_that_is_not_there_is_answered_with_those_that_are() {
     let built = Built::with("deepseek-r1:7b");
-    built.check_refused("deepseek-r1:32b", &["deepseek-r1:32b", "did you mean deepseek-r1:7b", "looked in"]);
+    built.check_refused(
+        "deepseek-r1:32b",
+        &["deepseek-r1:32b", "did you mean deepseek-r1:7b", "looked in"],
+    );
     built.check_refused("zzz", &["no model is called zzz:latest", "tandem list"]);
 }
 
@@ -74,7 +77,11 @@ fn what_is_no_regular_file_is_refused_before_it_is_opened() {
     let built = Built::with("a");
     let blob = built.blob(&small_model().bytes());
     fs::remove_file(&blob).unwrap();
-    let is_made = std::process::Command::new("mkfifo").arg(&blob).status().unwrap().success();
+    let is_made = std::process::Command::new("mkfifo")
+        .arg(&blob)
+        .status()
+        .unwrap()
+        .success();
     assert!(is_made, "mkfifo");
     built.check_refused("a", &["is a pipe"]);
     fs::remove_file(&blob).unwrap();

@@ -56,28 +56,44 @@ fn stores_are_looked_at_in_order_and_each_once() {
         "/var/lib/ollama/.ollama/models",
     ];
     assert_eq!(roots, expected.map(Path::new));
-    assert_eq!(Store::usual(Some("/models".into()), None)[0].root(), Path::new("/models"));
+    assert_eq!(
+        Store::usual(Some("/models".into()), None)[0].root(),
+        Path::new("/models")
+    );
     let (first, second) = (Built::with("a"), Built::with("b"));
     let both = [first.store.clone(), second.store.clone()];
-    assert!(
-        find(&both, &named("b"))
-            .unwrap()
-            .path
-            .starts_with(second.folder.path())
-    );
+    assert!(find(&both, &named("b")).unwrap().path.starts_with(second.folder.path()));
 }
 
 #[test]
 fn the_manifest_of_january_2025_has_the_id_that_ollama_shows() {
     // Media type, digest and size of each layer, as published; the whole is 858 bytes.
     let layers = [
-        ("model", "6150cb382311b69f09cc0f9a1b69fc029cbd742b66bb8ec531aa5ecf5c613e93", 19_851_335_552_u64),
-        ("template", "369ca498f347f710d068cbb38bf0b8692dd3fa30f30ca2ff755e211c94768150", 387),
-        ("license", "6e4c38e1172f42fdbff13edf9a7a017679fb82b0fde415a3e8b3c31c6ed4a4e4", 1065),
-        ("params", "f4d24e9138dd4603380add165d2b0d970bef471fac194b436ebd50e6147c6588", 148),
+        (
+            "model",
+            "6150cb382311b69f09cc0f9a1b69fc029cbd742b66bb8ec531aa5ecf5c613e93",
+            19_851_335_552_u64,
+        ),
+        (
+            "template",
+            "369ca498f347f710d068cbb38bf0b8692dd3fa30f30ca2ff755e211c94768150",
+            387,
+        ),
+        (
+            "license",
+            "6e4c38e1172f42fdbff13edf9a7a017679fb82b0fde415a3e8b3c31c6ed4a4e4",
+            1065,
+        ),
+        (
+            "params",
+            "f4d24e9138dd4603380add165d2b0d970bef471fac194b436ebd50e6147c6588",
+            148,
+        ),
     ];
     let written = layers.map(|(kind, digest, size)| {
-        format!("{{\"mediaType\":\"application/vnd.ollama.image.{kind}\",\"digest\":\"sha256:{digest}\",\"size\":{size}}}")
+        format!(
+            "{{\"mediaType\":\"application/vnd.ollama.image.{kind}\",\"digest\":\"sha256:{digest}\",\"size\":{size}}}"
+        )
     });
     let manifest = format!(
         "{{\"schemaVersion\":2,\"mediaType\":\"application/vnd.docker.distribution.manifest.v2+json\",\"config\":\
