@@ -29,6 +29,7 @@ mod metrics;
 mod plan;
 mod process;
 mod shutdown;
+mod store;
 
 mod arithmetic;
 mod tidy;

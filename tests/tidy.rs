@@ -395,6 +395,8 @@ fn each_outside_crate_stays_in_the_rooms_it_is_for() {
         ("toml", &["server"]),
         ("tracing", &["server"]),
         ("plotters", &["server"]),
+        ("sha2", &["library"]),
+        ("serde", &["library", "server"]),
     ] {
         for (room, manifest) in manifests {
             for name in dependencies(manifest, "dependencies") {

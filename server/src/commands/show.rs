@@ -157,7 +157,7 @@ impl Shown {
 
 /// Nothing that a file says may steer the terminal.
 fn printable(rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
-    let row = |row: Vec<String>| row.iter().map(|cell| safe(cell, CELL_CHARS).to_string()).collect();
+    let row = |row: Vec<String>| row.iter().map(|cell| safe(cell, CELL_CHARS)).collect();
     rows.into_iter().map(row).collect()
 }
 

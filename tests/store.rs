@@ -1,0 +1,292 @@
+//! Models by name out of an Ollama model store: served, planned, listed and shown, and what is said of a store that
+//! something has happened to.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use crate::support::*;
+
+const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/tiny/tiny.gguf");
+const TEMPLATE: &[u8] = b"{{ .Prompt }}";
+
+/// A store with `deepseek-r1:32b` and `small:latest`, both the tiny model.
+struct Store {
+    folder: TempDir,
+}
+
+impl Store {
+    fn new() -> Store {
+        let store = Store {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        fs::create_dir(store.folder.path().join("blobs")).unwrap();
+        let parameters = json!({"stop": ["<｜User｜>"], "temperature": 0});
+        store.add(
+            "deepseek-r1/32b",
+            &[
+                ("model", fs::read(TINY).unwrap()),
+                ("template", TEMPLATE.to_vec()),
+                (
+                    "license",
+                    b"MIT License\n\nCopyright (c) 2023 DeepSeek\n\nMore of it".to_vec(),
+                ),
+                ("params", parameters.to_string().into_bytes()),
+            ],
+        );
+        store.add(
+            "small/latest",
+            &[
+                ("model", fs::read(TINY).unwrap()),
+                ("system", b"You are brief.".to_vec()),
+            ],
+        );
+        store
+    }
+
+    fn add(&self, path: &str, layers: &[(&str, Vec<u8>)]) {
+        let layers: Vec<Value> = layers
+            .iter()
+            .map(|(kind, bytes)| self.layer(&format!("application/vnd.ollama.image.{kind}"), bytes))
+            .collect();
+        let config = self.layer("application/vnd.docker.container.image.v1+json", b"{}");
+        let manifest = json!({"schemaVersion": 2, "config": config, "layers": layers});
+        let path = self.manifest(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, manifest.to_string()).unwrap();
+    }
+
+    fn layer(&self, media_type: &str, bytes: &[u8]) -> Value {
+        fs::write(self.blob(bytes), bytes).unwrap();
+        json!({"mediaType": media_type, "digest": format!("sha256:{}", hex(bytes)), "size": bytes.len()})
+    }
+
+    fn manifest(&self, path: &str) -> PathBuf {
+        let library = self.folder.path().join("manifests/registry.ollama.ai/library");
+        library.join(path)
+    }
+
+    fn blob(&self, bytes: &[u8]) -> PathBuf {
+        self.folder.path().join("blobs").join(format!("sha256-{}", hex(bytes)))
+    }
+
+    /// The blob of the tiny model.
+    fn model(&self) -> PathBuf {
+        self.blob(&fs::read(TINY).unwrap())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command();
+        command
+            .args(arguments)
+            .env("OLLAMA_MODELS", self.folder.path())
+            .env("HOME", self.folder.path());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the binary starts")
+    }
+
+    fn page(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && said.is_empty(), "{arguments:?}: {said}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    fn serve(&self, model: &str) -> Server {
+        Server::spawn(self.command(&["serve", "--model", model, "--listen", "127.0.0.1:0", "--devices", "cpu"]))
+    }
+
+    /// Serving and showing `model` end with `code` and one line that has all `words`.
+    fn check_refused(&self, model: &str, code: i32, words: &[&str]) {
+        let serve = ["serve", "--model", model, "--listen", "127.0.0.1:0"];
+        for arguments in [&serve[..], &["show", model], &["plan", "--model", model]] {
+            let output = self.run(arguments);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let found = output.status.code();
+            // What is no name is a wrong option to those that have it as an option.
+            assert!(
+                found == Some(code) || (found, code) == (Some(4), 2),
+                "{arguments:?}: {found:?} {said}"
+            );
+            assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+            for word in words {
+                assert!(said.contains(word), "{arguments:?} should speak of {word:?}: {said}");
+            }
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The paths, lengths and contents below `folder`.
+fn snapshot(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(snapshot(&path));
+        } else {
+            let digest = hex(&fs::read(&path).unwrap());
+            found.push((path, digest));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_model_is_served_by_its_name_and_nothing_in_the_store_changes() {
+    let store = Store::new();
+    fs::write(store.folder.path().join("blobs/sha256-0-partial"), "rest").unwrap();
+    let before = snapshot(store.folder.path());
+    let server = store.serve("deepseek-r1:32b");
+    let models = server.get("/v1/models").ok();
+    assert_eq!(models["data"][0]["id"], "deepseek-r1:32b", "{models}");
+    for name in [
+        "deepseek-r1:32b",
+        "registry.ollama.ai/library/deepseek-r1:32b",
+        "default",
+    ] {
+        let reply = server.post(CHAT, &with(chat(ADD_PROGRAM), json!({"model": name}))).ok();
+        assert!(answer(&reply).text.contains("def add"), "{name}: {reply}");
+    }
+    let said = server.said();
+    assert!(said.contains("Go template"), "{said}");
+    drop(server);
+    assert_eq!(snapshot(store.folder.path()), before);
+}
+
+#[test]
+fn the_usual_tag_need_not_be_said_and_a_system_text_is_said_to_be_left_out() {
+    let store = Store::new();
+    let server = store.serve("small");
+    let models = server.get("/v1/models").ok();
+    assert_eq!(models["data"][0]["id"], "small:latest", "{models}");
+    for name in ["small", "small:latest"] {
+        server.post(CHAT, &with(chat("1 + 1"), json!({"model": name}))).ok();
+    }
+    assert!(server.said().contains("system text is left out"), "{}", server.said());
+}
+
+#[test]
+fn the_stores_temperature_stands_where_a_request_says_none() {
+    let store = Store::new();
+    let server = store.serve("deepseek-r1:32b");
+    let request = json!({"model": "default", "messages": [{"role": "user", "content": "47 + 38"}]});
+    let first = answer(&server.post(CHAT, &request).ok());
+    let greedy = answer(
+        &server
+            .post(CHAT, &with(request.clone(), json!({"temperature": 0})))
+            .ok(),
+    );
+    assert_eq!(first, greedy);
+}
+
+#[test]
+fn the_list_has_the_columns_that_ollama_has() {
+    let store = Store::new();
+    let page = store.page(&["list"]);
+    let mut lines = page.lines();
+    let head: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
+    assert_eq!(head, ["NAME", "ID", "SIZE", "MODIFIED"]);
+    let line = lines
+        .find(|line| line.starts_with("deepseek-r1:32b "))
+        .expect("the model");
+    let id = hex(&fs::read(store.manifest("deepseek-r1/32b")).unwrap());
+    assert!(line.contains(&format!("    {}    ", &id[..12])), "{line}");
+    assert!(line.contains(" MB    ") && line.ends_with(" ago"), "{line}");
+    assert!(page.contains("small:latest"), "{page}");
+    assert_eq!(store.page(&["ls"]).lines().count(), page.lines().count());
+}
+
+#[test]
+fn a_manifest_that_cannot_be_read_is_left_out_of_the_list_with_a_warning() {
+    let store = Store::new();
+    fs::write(store.manifest("small/latest"), "no manifest").unwrap();
+    let output = store.run(&["list"]);
+    let (page, said) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(
+        output.status.success() && page.contains("deepseek-r1:32b"),
+        "{page}{said}"
+    );
+    assert!(
+        !page.contains("small:latest") && said.starts_with("warning: "),
+        "{page}{said}"
+    );
+}
+
+#[test]
+fn a_model_is_shown_without_loading_it() {
+    let store = Store::new();
+    let page = store.page(&["show", "deepseek-r1:32b"]);
+    for line in [
+        "  Model",
+        "    architecture        qwen2",
+        "    quantization        Q4_K_M",
+        "  Parameters",
+        "    stop           \"<｜User｜>\"",
+        "    temperature    0",
+        "  License",
+        "    MIT License",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line:?} in {page}");
+    }
+    let shown: Value = serde_json::from_str(&store.page(&["show", "DeepSeek-R1:32b", "--json"])).unwrap();
+    assert_eq!(shown["architecture"], "qwen2", "{shown}");
+    assert_eq!(shown["template"]["is_known"], false);
+    assert_eq!(shown["parameters"]["temperature"], 0);
+    assert!(
+        shown["context_length"].is_u64() && shown["embedding_length"].is_u64(),
+        "{shown}"
+    );
+    assert_eq!(shown["id"], hex(&fs::read(store.manifest("deepseek-r1/32b")).unwrap()));
+    assert!(store.page(&["show", TINY]).contains("qwen2"));
+    assert!(store.page(&["show", "tiny"]).contains("qwen2"));
+}
+
+#[test]
+fn a_plan_and_a_bench_take_names_too() {
+    let store = Store::new();
+    let plan: Value = serde_json::from_str(&store.page(&["plan", "--model", "deepseek-r1:32b", "--json"])).unwrap();
+    assert_eq!(plan["model"]["name"], "deepseek-r1:32b");
+    let output = store.run(&["bench", "no-such-model"]);
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+}
+
+#[test]
+fn a_store_that_something_has_happened_to_is_one_clear_line() {
+    let store = Store::new();
+    store.check_refused("deepseek-r1:7b", 4, &["deepseek-r1:7b", "did you mean deepseek-r1:32b"]);
+    fs::write(store.blob(TEMPLATE), b"{{ .prompt }}").unwrap();
+    store.check_refused("deepseek-r1:32b", 4, &["template", "other content"]);
+    let model = store.model();
+    fs::write(&model, b"GGUF").unwrap();
+    store.check_refused("small", 4, &["has 4 bytes", "pull the model again"]);
+    fs::remove_file(&model).unwrap();
+    store.check_refused("small", 4, &["lacks its model file", "pull the model again"]);
+    assert!(Command::new("mkfifo").arg(&model).status().unwrap().success());
+    store.check_refused("small", 4, &["is a pipe"]);
+    fs::write(store.manifest("small/latest"), b"no manifest").unwrap();
+    store.check_refused("small", 4, &["is not a manifest", "pull the model again"]);
+}
+
+#[test]
+fn a_name_that_would_lead_elsewhere_is_one_clear_line() {
+    let store = Store::new();
+    store.check_refused("../../etc/no-such-file", 4, &["../../etc/no-such-file"]);
+    store.check_refused("a/../../b:c", 4, &["a/../../b:c"]);
+    store.check_refused("..:x", 2, &["..:x", "is no model's name"]);
+}
