@@ -1,5 +1,6 @@
 //! `tandem list`: the models of all stores, as Ollama lists them.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -30,7 +31,7 @@ pub(crate) fn run(environment: &Environment) -> Result<ExitCode, Failure> {
                 .filter(|model| seen.insert(model.name.clone())),
         );
     }
-    models.sort_by(|a, b| b.modified.cmp(&a.modified));
+    models.sort_by_key(|model| Reverse(model.modified));
     crate::print(&page(&models, SystemTime::now()))
 }
 

@@ -1,5 +1,6 @@
 //! What a store has.
 
+use std::cmp::Reverse;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -48,7 +49,7 @@ impl Store {
             }
         }
         // Equal times are in the order of the names.
-        listing.models.sort_by(|a, b| b.modified.cmp(&a.modified));
+        listing.models.sort_by_key(|model| Reverse(model.modified));
         listing
     }
 

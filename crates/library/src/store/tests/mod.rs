@@ -92,7 +92,7 @@ impl Built {
 
     /// The refusal of the model called `name` is one line with all `words`.
     fn check_refused(&self, name: &str, words: &[&str]) {
-        let said = self.find(name).err().expect("a refusal").to_string();
+        let said = self.find(name).expect_err("a refusal").to_string();
         assert!(!said.contains('\n'), "{said}");
         for word in words {
             assert!(said.contains(word), "should speak of {word:?}: {said}");
