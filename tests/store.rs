@@ -193,6 +193,21 @@ fn the_stores_temperature_stands_where_a_request_says_none() {
 }
 
 #[test]
+fn the_stores_stop_strings_stand_where_a_request_says_none() {
+    let store = Store::new();
+    let model = ("model", fs::read(TINY).unwrap());
+    store.add(
+        "stopping/latest",
+        &[model, ("params", br#"{"stop":["def "]}"#.to_vec())],
+    );
+    let server = store.serve("stopping");
+    let stopped = answer(&server.post(CHAT, &chat(ADD_PROGRAM)).ok());
+    let whole = answer(&server.post(CHAT, &with(chat(ADD_PROGRAM), json!({"stop": []}))).ok());
+    assert!(whole.text.contains("def "), "{whole:?}");
+    assert_eq!(Some(stopped.text.as_str()), whole.text.split("def ").next());
+}
+
+#[test]
 fn the_list_has_the_columns_that_ollama_has() {
     let store = Store::new();
     let page = store.page(&["list"]);

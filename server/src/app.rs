@@ -91,6 +91,8 @@ pub(crate) struct SamplingDefaults {
     pub(crate) min_p: f32,
     /// Divides the logits of tokens seen; 1 is off.
     pub(crate) repetition_penalty: f32,
+    /// Stop strings; a request's own list takes their place.
+    pub(crate) stop: Vec<String>,
 }
 
 /// DeepSeek's advice for the R1 family: temperature 0.6, top_p 0.95.
@@ -102,6 +104,7 @@ impl Default for SamplingDefaults {
             top_k: 0,
             min_p: 0.0,
             repetition_penalty: 1.0,
+            stop: Vec::new(),
         }
     }
 }

@@ -196,6 +196,7 @@ impl Reader<'_> {
             top_k: self.number("top_k", 0..=1_000_000)?,
             min_p: self.fraction("min_p", 0.0..=1.0)?,
             repetition_penalty: self.fraction("repetition_penalty", 0.01..=10.0)?,
+            stop: Vec::new(),
         })
     }
 

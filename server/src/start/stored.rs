@@ -8,6 +8,11 @@ use serde_json::{Map, Value};
 use crate::app::SamplingDefaults;
 use crate::config::{Config, Source};
 
+/// Stop strings taken from a store at most; models come with four or fewer.
+const STOP_STRINGS_MAX: usize = 32;
+/// Characters of one of them at most.
+const STOP_CHARS_MAX: usize = 64;
+
 /// Tells of layers that change nothing here.
 pub(super) fn warn_of_what_is_left_out(stored: &StoredModel, template_name: &str) {
     if let Some((digest, _)) = &stored.template
@@ -39,7 +44,16 @@ pub(super) fn sampling(parameters: &Map<String, Value>, config: &Config) -> Samp
         min_p: said("min_p", "min_p", 0.0..=1.0).map_or(own.min_p, single),
         repetition_penalty: said("repetition_penalty", "repeat_penalty", 0.01..=10.0)
             .map_or(own.repetition_penalty, single),
+        stop: stop_strings(parameters),
     }
+}
+
+/// The stop strings that are no longer than a request's own may be by default.
+fn stop_strings(parameters: &Map<String, Value>) -> Vec<String> {
+    let written = parameters.get("stop").and_then(Value::as_array).map(Vec::as_slice);
+    let texts = written.unwrap_or_default().iter().filter_map(Value::as_str);
+    let fit = texts.filter(|text| !text.is_empty() && text.chars().count() <= STOP_CHARS_MAX);
+    fit.take(STOP_STRINGS_MAX).map(str::to_owned).collect()
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a single is as exact as sampling needs")]
@@ -69,13 +83,15 @@ mod tests {
         };
         let config = Config::resolve(&said).unwrap();
         let parameters = serde_json::json!({
-            "temperature": 0.25, "top_p": 0.5, "top_k": 20, "min_p": 7, "repeat_penalty": "1.1", "num_ctx": 4096
+            "temperature": 0.25, "top_p": 0.5, "top_k": 20, "min_p": 7, "repeat_penalty": "1.1", "num_ctx": 4096,
+            "stop": ["<end>", "", 7, "x".repeat(65)]
         });
         let found = sampling(parameters.as_object().unwrap(), &config);
         let expected = SamplingDefaults {
             temperature: 0.25,
             top_p: 0.8,
             top_k: 20,
+            stop: vec!["<end>".to_owned()],
             ..config.sampling
         };
         assert_eq!(found, expected);

@@ -122,7 +122,7 @@ fn stop(given: &Field<OneOrMany>, rules: &Rules<'_>) -> Result<Vec<String>, ApiE
         Ok(text.to_owned())
     };
     match given {
-        Field::Other(given) if given.is_absent() => Ok(Vec::new()),
+        Field::Other(given) if given.is_absent() => Ok(rules.defaults.stop.clone()),
         Field::Other(given) => Err(refuse("stop", given, allowed())),
         Field::Value(OneOrMany::One(text)) => Ok(vec![checked("stop", text)?]),
         Field::Value(OneOrMany::Many(list)) if list.sent > strings_max => {
