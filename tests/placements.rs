@@ -63,17 +63,19 @@ fn every_placement_answers_as_one_device_does_alone_and_in_company() {
 }
 
 #[test]
-fn both_devices_of_a_pipeline_work_at_once_and_the_metrics_tell_how_long_and_what_waiting_cost() {
+fn the_metrics_tell_how_long_each_device_of_a_pipeline_worked_and_what_waiting_cost() {
     let server = Server::with(&["--placement", "pipeline"]);
-    for _ in 0..5 {
-        at_once(&server);
-    }
+    at_once(&server);
     let busy = series(&server, "tandem_device_busy_seconds_total{");
     let idle = series(&server, "tandem_device_idle_seconds_total{");
     let together = series(&server, "tandem_devices_together_seconds_total");
     assert_eq!((busy.len(), idle.len()), (2, 2));
     assert!(busy.iter().all(|seconds| *seconds > 0.0), "{busy:?}");
-    assert!(together[0] > 0.0, "{together:?} of {busy:?}");
+    // Whether they overlap is up to the machine; that they can is tested where time is under control.
+    assert!(
+        together.len() == 1 && together[0] <= busy[0].min(busy[1]),
+        "{together:?} of {busy:?}"
+    );
     let [first, second] = [0, 1].map(|device| busy[device] + idle[device]);
     assert!((first - second).abs() < 1e-6, "{first} and {second}: of the same time");
 }

@@ -1,7 +1,8 @@
-//! Devices that fail: who is told what, and what happens next.
+//! Devices that work at the same time, and devices that fail: who is told what, and what happens next.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use engine::{LanguageModel, ModelShape, Segment};
 use kernels::{Format, PackedMatrix};
@@ -161,4 +162,78 @@ fn a_device_of_a_team_that_dies_in_a_step_is_named_to_every_engine_and_nobody_wa
         check(member, 3.0 + 1.0, mood);
         assert_eq!(team.status().builds, 2);
     }
+}
+
+/// How many tasks each of two devices has begun.
+#[derive(Default)]
+struct Begun {
+    tasks: Mutex<[usize; 2]>,
+    more: Condvar,
+}
+
+/// A device that does not end its task before the other one has begun so many.
+struct Companion {
+    index: usize,
+    begun: Arc<Begun>,
+}
+
+impl Stage for Companion {
+    fn forward(&mut self, _lane: usize, batch: &Batch, hidden: &[f32], output: &mut Vec<f32>) -> Result<(), Fault> {
+        let mut tasks = self.begun.tasks.lock().unwrap();
+        tasks[self.index] += 1;
+        self.begun.more.notify_all();
+        // The second device's first task goes on while the first device computes its second.
+        let (other, wanted) = match (self.index, tasks[self.index]) {
+            (0, 2) => (1, 1),
+            (1, 1) => (0, 2),
+            _ => (0, 0),
+        };
+        let wait = |tasks: &mut [usize; 2]| tasks[other] < wanted;
+        let limit = Duration::from_secs(60);
+        let (_tasks, waited) = self.begun.more.wait_timeout_while(tasks, limit, wait).unwrap();
+        if waited.timed_out() {
+            return Err("the other device never came to its task".into());
+        }
+        output.clear();
+        output.extend_from_slice(hidden);
+        output.truncate(batch.wanted.len() * SHAPE.vocabulary);
+        Ok(())
+    }
+}
+
+#[test]
+fn while_one_lane_is_on_the_second_device_another_is_on_the_first() {
+    let pipeline = Arc::new(Pipeline::new(vec!["a".to_owned(), "b".to_owned()], 2));
+    let begun = Arc::<Begun>::default();
+    let openings = || {
+        let device = |index| {
+            let begun = Arc::clone(&begun);
+            let opening: Opening = Box::new(move || Ok(Box::new(Companion { index, begun })));
+            (format!("card {index}"), opening)
+        };
+        [0, 1].map(device).into()
+    };
+    let generation = pipeline.open(openings).unwrap();
+    std::thread::scope(|scope| {
+        for index in 0..2 {
+            let pipeline = Arc::clone(&pipeline);
+            scope.spawn(move || {
+                let mut lane = Lane {
+                    index,
+                    generation,
+                    shape: SHAPE,
+                    stages: 2,
+                    embedding: embedding(),
+                    pipeline,
+                };
+                assert_eq!(step(&mut lane), Ok(vec![3.0; 4]));
+            });
+        }
+    });
+    let status = pipeline.status();
+    assert!(status.together > Duration::ZERO, "{status:?}");
+    assert!(
+        status.devices.iter().all(|device| device.busy >= status.together),
+        "{status:?}"
+    );
 }
