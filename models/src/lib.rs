@@ -34,4 +34,4 @@ pub use placement::{
 };
 pub use run::{DeviceStatus, DevicesStatus};
 pub use weights::Weights;
-pub use work::{Matrices, Work};
+pub use work::Work;

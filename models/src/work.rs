@@ -2,16 +2,8 @@
 
 use library::{Gguf, TensorInfo};
 
+use crate::placement::Cost;
 use crate::tensors::{EMBEDDING, OUTPUT};
-
-/// Matrices together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Matrices {
-    /// Bytes, as the file has them.
-    pub bytes: u64,
-    /// Weights; each is one multiplication and one addition for each token.
-    pub elements: u64,
-}
 
 /// The matrices of a model by when they are used.
 ///
@@ -19,9 +11,9 @@ pub struct Matrices {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Work {
     /// Of all layers: read once in a step, multiplied for every token of it.
-    pub layers: Matrices,
+    pub layers: Cost,
     /// The output matrix: multiplied for those tokens only whose successor is wanted.
-    pub output: Matrices,
+    pub output: Cost,
 }
 
 impl Work {

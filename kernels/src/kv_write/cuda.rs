@@ -2,8 +2,7 @@
 
 use half::f16;
 
-use super::{BLOCK_TOKENS, KV_GROUP, KvFormat, KvShape, LANES};
-use crate::KernelError;
+use super::{BLOCK_TOKENS, KV_GROUP, KvFormat, KvShape};
 use crate::cuda::{Arg, Gpu, GpuBuffer, GpuError};
 
 /// As [`KvLayer`](super::KvLayer), on a card and laid out for it: the elements of one head of one token lie together.
@@ -32,11 +31,7 @@ impl GpuKvLayer {
     /// # Errors
     /// `Refused` if a head is not a multiple of 16 elements; `NoMemory`; `Driver`.
     pub fn zeroed(gpu: &Gpu, shape: KvShape, format: KvFormat, blocks: usize) -> Result<GpuKvLayer, GpuError> {
-        if !shape.head_dim.is_multiple_of(LANES) {
-            let (what, found) = ("the head's length", shape.head_dim);
-            let allowed = format!("a multiple of {LANES}");
-            return Err(KernelError::Size { what, found, allowed }.into());
-        }
+        shape.check()?;
         let tokens = blocks.saturating_mul(BLOCK_TOKENS * shape.kv_heads);
         let elements = tokens.saturating_mul(shape.head_dim);
         let scales = tokens.saturating_mul(shape.head_dim.div_ceil(KV_GROUP));

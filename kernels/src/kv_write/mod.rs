@@ -28,6 +28,16 @@ pub struct KvShape {
 }
 
 impl KvShape {
+    /// Passes if a head is whole lanes.
+    fn check(self) -> Result<(), KernelError> {
+        if self.head_dim.is_multiple_of(LANES) {
+            return Ok(());
+        }
+        let (what, found) = ("the head's length", self.head_dim);
+        let allowed = format!("a multiple of {LANES}");
+        Err(KernelError::Size { what, found, allowed })
+    }
+
     /// Elements of all keys (or all values) of one token.
     pub fn row_elements(self) -> usize {
         self.kv_heads * self.head_dim
@@ -83,14 +93,7 @@ impl KvLayer {
     /// # Errors
     /// `Size` if a head is not a multiple of 16 elements; `NoMemory` if the pool cannot be had.
     pub fn zeroed(shape: KvShape, format: KvFormat, blocks: usize) -> Result<KvLayer, KernelError> {
-        if !shape.head_dim.is_multiple_of(LANES) {
-            let allowed = format!("a multiple of {LANES}");
-            return Err(KernelError::Size {
-                what: "the head's length",
-                found: shape.head_dim,
-                allowed,
-            });
-        }
+        shape.check()?;
         let no_memory = KernelError::NoMemory { bytes: usize::MAX };
         let elements = shape.block_elements().checked_mul(blocks).ok_or(no_memory)?;
         let scales = shape.kv_heads * shape.groups() * BLOCK_TOKENS * blocks; // No more than the elements.

@@ -14,7 +14,7 @@ use kernels::{Format, KvFormat, KvShape};
 use library::Gguf;
 
 use crate::batch::Batch;
-use crate::device::{Device, Fault, Linear, Memory, Piece, Register, Sizes, join_values};
+use crate::device::{Device, Fault, Linear, Memory, Piece, Register, Registers, Sizes, join_values};
 use crate::error::ModelsError;
 use crate::run::Seat;
 use crate::tensors::format;
@@ -117,42 +117,13 @@ pub(super) struct Cuda {
     rotation: GpuRotation,
     attention: GpuAttention,
     input: GpuActivations,
-    registers: Registers,
+    registers: Registers<GpuBuffer<f32>>,
     /// Columns of `sum`: of a part, fewer until the parts are joined.
     sum_columns: usize,
     /// Whether `sum` is still to be added to `hidden`: the next norm does it on the way.
     is_sum_due: bool,
     /// Biases that are still to be added to queries, keys and values: turning them does it on the way.
     biases: [Option<Rc<GpuBuffer<f32>>>; 3],
-}
-
-/// The plain ones.
-struct Registers {
-    hidden: GpuBuffer<f32>,  // [rows, hidden]
-    queries: GpuBuffer<f32>, // [rows, heads * head_dim]
-    keys: GpuBuffer<f32>,    // [rows, kv_heads * head_dim]
-    values: GpuBuffer<f32>,  // [rows, kv_heads * head_dim]
-    gate: GpuBuffer<f32>,    // [rows, ffn]
-    up: GpuBuffer<f32>,      // [rows, ffn]
-    sum: GpuBuffer<f32>,     // [rows, hidden]
-    logits: GpuBuffer<f32>,  // [sequences, vocabulary]
-}
-
-impl Registers {
-    /// All but `Input`, which has 8-bit forms too.
-    fn get(&mut self, register: Register) -> Result<&mut GpuBuffer<f32>, Fault> {
-        Ok(match register {
-            Register::Hidden => &mut self.hidden,
-            Register::Queries => &mut self.queries,
-            Register::Keys => &mut self.keys,
-            Register::Values => &mut self.values,
-            Register::Gate => &mut self.gate,
-            Register::Up => &mut self.up,
-            Register::Sum => &mut self.sum,
-            Register::Logits => &mut self.logits,
-            Register::Input => return Err("the input is not a plain register".into()),
-        })
-    }
 }
 
 /// The place of the bias that is added later, if it is one of those.

@@ -89,6 +89,35 @@ pub(crate) enum Register {
     Logits,
 }
 
+/// The plain registers of a device, each a `T`: all but `Input`, which has rounded forms too.
+#[derive(Default)]
+pub(crate) struct Registers<T> {
+    pub(crate) hidden: T,  // [rows, hidden]
+    pub(crate) queries: T, // [rows, heads * head_dim]
+    pub(crate) keys: T,    // [rows, kv_heads * head_dim]
+    pub(crate) values: T,  // [rows, kv_heads * head_dim]
+    pub(crate) gate: T,    // [rows, ffn]
+    pub(crate) up: T,      // [rows, ffn]
+    pub(crate) sum: T,     // [rows, hidden]
+    pub(crate) logits: T,  // [wanted, vocabulary]
+}
+
+impl<T> Registers<T> {
+    pub(crate) fn get(&mut self, register: Register) -> Result<&mut T, Fault> {
+        Ok(match register {
+            Register::Hidden => &mut self.hidden,
+            Register::Queries => &mut self.queries,
+            Register::Keys => &mut self.keys,
+            Register::Values => &mut self.values,
+            Register::Gate => &mut self.gate,
+            Register::Up => &mut self.up,
+            Register::Sum => &mut self.sum,
+            Register::Logits => &mut self.logits,
+            Register::Input => return Err("the input is not a plain register".into()),
+        })
+    }
+}
+
 /// The operations of a decoder's layer. A row's results depend on its own sequence only.
 pub(crate) trait Device {
     /// Where the weights lie.

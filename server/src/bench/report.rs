@@ -252,7 +252,7 @@ impl Limits {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use models::Matrices;
+    use models::Cost;
     use models::Simd;
     use serde_json::{Value, json};
 
@@ -273,11 +273,11 @@ pub(super) mod tests {
             kv: models::KvFormat::F16,
         };
         let work = Work {
-            layers: Matrices {
+            layers: Cost {
                 bytes: 750_000_000,
                 elements: 1_250_000_000,
             },
-            output: Matrices {
+            output: Cost {
                 bytes: 250_000_000,
                 elements: 250_000_000,
             },
