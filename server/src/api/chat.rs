@@ -16,6 +16,7 @@ use super::logprobs::TokenNamer;
 use super::sse::{Events, Narrator};
 use super::submit::head;
 use super::text::refused_text;
+use super::waiting::Signs;
 use super::wire::chat::{self as wire, Choice, ChunkChoice, Delta, Logprobs, TokenLogprob};
 use super::wire::json::json_response;
 use super::wire::reply::{Envelope, FinishReason, Head, Usage};
@@ -30,6 +31,7 @@ pub(crate) async fn create(
     JsonBody(request): JsonBody<GenerateRequest>,
 ) -> Result<Response, ApiError> {
     let name = check::model(&request.model)?;
+    let signs = check::streams(&request)?.then_some(Signs::Comments);
     let answer = async move |api: Arc<Api>, model: Lease| {
         let ChatRequest {
             messages,
@@ -42,7 +44,7 @@ pub(crate) async fn create(
         let reply = Reply::new(&model, showing, &options);
         api.deliver(submitted, reply, options.delivery).await
     };
-    api.with_model(name, answer).await
+    api.with_model(name, signs, answer).await
 }
 
 impl Api {

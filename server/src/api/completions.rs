@@ -16,6 +16,7 @@ use super::logprobs::TokenNamer;
 use super::sse::{Events, Narrator};
 use super::submit::head;
 use super::text::refused_text;
+use super::waiting::Signs;
 use super::wire::completion::{Choice, Logprobs};
 use super::wire::json::json_response;
 use super::wire::reply::{Envelope, Head, Usage};
@@ -30,6 +31,7 @@ pub(crate) async fn create(
     JsonBody(request): JsonBody<GenerateRequest>,
 ) -> Result<Response, ApiError> {
     let name = check::model(&request.model)?;
+    let signs = check::streams(&request)?.then_some(Signs::Comments);
     let answer = async move |api: Arc<Api>, model: Lease| {
         let CompletionRequest { prompts, options } = check::completion_request(request, &api.rules(&model))?;
         let encoding = model.clone();
@@ -49,7 +51,7 @@ pub(crate) async fn create(
         let reply = Reply::new(&model, choices, &options);
         api.deliver(submitted, reply, options.delivery).await
     };
-    api.with_model(name, answer).await
+    api.with_model(name, signs, answer).await
 }
 
 /// A reply in the making, whole or streamed.

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use chat::{ChatTemplate, Tokenizer};
 use engine::Engines;
-use models::DevicesStatus;
+use models::{DevicesStatus, Plan};
 
 use crate::app::{ModelCard, SamplingDefaults};
 use crate::metrics::Scraped;
 use crate::pace::Pace;
+
+/// A look at the devices that several engines share, where there are such.
+pub(crate) type DevicesLook = Arc<dyn Fn() -> Option<DevicesStatus> + Send + Sync>;
 
 /// What a loaded model is made of.
 pub(crate) struct Parts {
@@ -18,13 +21,15 @@ pub(crate) struct Parts {
     /// Text to tokens and back.
     pub(crate) tokenizer: Tokenizer,
     /// Messages to the prompt that ends in the opening think tag.
-    pub(crate) template: ChatTemplate,
+    pub(crate) template: Arc<ChatTemplate>,
     /// Where its jobs run.
     pub(crate) engines: Engines,
     /// A look at the devices that several of its engines share, where there are such.
-    pub(crate) devices: Box<dyn Fn() -> Option<DevicesStatus> + Send + Sync>,
+    pub(crate) devices: DevicesLook,
     /// Sampling values for what a request leaves out.
     pub(crate) defaults: SamplingDefaults,
+    /// Which memory holds how much of it.
+    pub(crate) plan: Option<Plan>,
 }
 
 /// A loaded model, as requests see it. Its engines stop when the last request and the roster have let it go.
@@ -34,7 +39,7 @@ pub(crate) struct Served {
     /// Text to tokens and back.
     pub(crate) tokenizer: Tokenizer,
     /// Messages to the prompt that ends in the opening think tag.
-    pub(crate) template: ChatTemplate,
+    pub(crate) template: Arc<ChatTemplate>,
     /// Where its jobs run.
     pub(crate) engines: Engines,
     /// Sampling values for what a request leaves out.
@@ -45,7 +50,9 @@ pub(crate) struct Served {
     pub(crate) fingerprint: String,
     /// How long its replies take.
     pub(crate) pace: Arc<Pace>,
-    devices: Box<dyn Fn() -> Option<DevicesStatus> + Send + Sync>,
+    /// Which memory holds how much of it; none only in tests.
+    pub(crate) plan: Option<Plan>,
+    devices: DevicesLook,
 }
 
 impl Served {
@@ -58,6 +65,7 @@ impl Served {
             engines,
             devices,
             defaults,
+            plan,
         } = parts;
         Served {
             end_tokens: tokenizer.end_tokens().into(),
@@ -68,6 +76,7 @@ impl Served {
             template,
             engines,
             defaults,
+            plan,
             devices,
         }
     }
@@ -81,6 +90,22 @@ impl Served {
     /// Token ids that a request may name are below this.
     pub(crate) fn vocabulary(&self) -> usize {
         self.tokenizer.vocabulary_size().min(self.engines.shape().vocabulary)
+    }
+
+    /// The same engines under another card and with other defaults.
+    pub(crate) fn dressed(&self, card: ModelCard, defaults: SamplingDefaults) -> Served {
+        Served {
+            pace: Arc::clone(&self.pace),
+            ..Served::new(Parts {
+                card,
+                tokenizer: self.tokenizer.clone(),
+                template: Arc::clone(&self.template),
+                engines: self.engines.clone(),
+                devices: Arc::clone(&self.devices),
+                defaults,
+                plan: self.plan.clone(),
+            })
+        }
     }
 
     /// What the metrics tell of it.
