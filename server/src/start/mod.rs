@@ -26,7 +26,7 @@ use crate::drain::Drain;
 use crate::failure::Failure;
 use crate::metrics::Metrics;
 pub(crate) use bar::Progress;
-pub(crate) use model::{id, open_file, open_with_store, quantisation};
+pub(crate) use model::{id, open_file, open_with_store};
 
 use model::Opened;
 

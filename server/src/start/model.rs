@@ -52,7 +52,7 @@ impl Opened {
         let template = ChatTemplate::for_model(jinja.as_deref(), &tokenizer).map_err(|error| wrong(&error))?;
         let facts = Facts {
             parameters: gguf.tensors().iter().map(library::TensorInfo::elements).sum(),
-            quantisation: quantisation(&gguf),
+            quantisation: gguf.quantisation().to_owned(),
             template: template.name().to_owned(),
             weight_bytes: gguf.tensors().iter().map(|tensor| tensor.bytes).sum(),
         };
@@ -177,46 +177,6 @@ fn sanitised(name: &str) -> String {
         }
     }
     clean.trim_end_matches('-').to_owned()
-}
-
-/// The name of `general.file_type`, as llama.cpp numbers them; else of the kind that holds most bytes.
-pub(crate) fn quantisation(gguf: &Gguf) -> String {
-    let number = gguf
-        .metadata()
-        .get("general.file_type")
-        .and_then(library::Value::as_unsigned);
-    let named = number.and_then(|number| match number {
-        0 => Some("F32"),
-        1 => Some("F16"),
-        2 => Some("Q4_0"),
-        7 => Some("Q8_0"),
-        8 => Some("Q5_0"),
-        10 => Some("Q2_K"),
-        11 => Some("Q3_K_S"),
-        12 => Some("Q3_K_M"),
-        13 => Some("Q3_K_L"),
-        14 => Some("Q4_K_S"),
-        15 => Some("Q4_K_M"),
-        16 => Some("Q5_K_S"),
-        17 => Some("Q5_K_M"),
-        18 => Some("Q6_K"),
-        32 => Some("BF16"),
-        _ => None,
-    });
-    named.map_or_else(|| most_bytes(gguf), str::to_owned)
-}
-
-fn most_bytes(gguf: &Gguf) -> String {
-    let mut kinds: Vec<(&str, u64)> = Vec::new();
-    for tensor in gguf.tensors() {
-        let name = tensor.kind.name();
-        match kinds.iter_mut().find(|(kind, _)| *kind == name) {
-            Some((_, bytes)) => *bytes += tensor.bytes,
-            None => kinds.push((name, tensor.bytes)),
-        }
-    }
-    let largest = kinds.into_iter().max_by_key(|(_, bytes)| *bytes);
-    largest.map_or_else(|| "empty".to_owned(), |(kind, _)| kind.to_owned())
 }
 
 /// Field by field: `chat` does not know `library`.

@@ -5,6 +5,7 @@ mod cursor;
 mod error;
 pub mod limits;
 mod metadata;
+mod quantisation;
 mod source;
 mod tensor_type;
 mod tensors;

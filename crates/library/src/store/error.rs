@@ -3,8 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::Digest;
 use super::manifest::LayerKind;
-use crate::Quoted;
+use crate::{Problem, Quoted};
 
 /// A model that cannot be had from a store, and why.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +70,33 @@ pub enum StoreError {
     /// Nothing to run in it, or more than one thing.
     #[error("{name} has {found} GGUF files, one is needed: take a model that is one GGUF file")]
     ModelCount { name: String, found: usize },
+    /// The system does not let us write.
+    #[error("{} cannot be written: {cause}; see that this user may write there and that the disk has room", path.display())]
+    Unwritable { path: PathBuf, cause: std::io::Error },
+    /// A blob that two want to write at once.
+    #[error("{digest} is being written by somebody else: wait until that is done")]
+    Busy { digest: Digest },
+    /// More content than was announced or is allowed.
+    #[error("the content has more than {bytes_max} bytes: no more were announced, or no more are accepted")]
+    TooMuch { bytes_max: u64 },
+    /// Less content than was announced.
+    #[error("the content ends after {found} of {expected} bytes: send the rest, or all of it again")]
+    Incomplete { found: u64, expected: u64 },
+    /// Content that is not what it was announced as.
+    #[error("the content has the digest {found}, {expected} was announced: send it again")]
+    OtherContent { found: Digest, expected: Digest },
+    /// Content that could not be had from whoever sends it.
+    #[error("the content breaks off: {cause}; send it again")]
+    Source { cause: std::io::Error },
+    /// A model in a store that is not ours to change.
+    #[error("{name} lies in Ollama's store {}, which is only read: remove it with `ollama rm`", store.display())]
+    ReadOnly { name: String, store: PathBuf },
+    /// A blob that was to be uploaded first.
+    #[error("there is no blob {digest}: upload it first")]
+    NoSuchBlob { digest: Digest },
+    /// A GGUF file that is none.
+    #[error("the blob {digest} {problem}")]
+    Unusable { digest: Digest, problem: Box<Problem> },
     /// A layer without which the model would answer otherwise.
     #[error("{name} has an adapter, which is not supported: take the model without it, or merge it into the GGUF file")]
     Adapter { name: String },

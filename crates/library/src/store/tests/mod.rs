@@ -2,6 +2,7 @@
 
 mod broken;
 mod names;
+mod own;
 mod reading;
 
 use std::fs;
