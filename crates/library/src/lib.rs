@@ -10,4 +10,6 @@ pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use gguf::{Array, Gguf, GgufError, Metadata, Problem, Quoted, TensorInfo, TensorType, Value, Vocabulary};
+pub use gguf::{
+    Array, Gguf, GgufError, Metadata, Problem, Quoted, SplitName, TensorInfo, TensorType, Value, Vocabulary,
+};
