@@ -102,6 +102,50 @@ pub enum StoreError {
     Adapter { name: String },
 }
 
+impl StoreError {
+    /// The same without a path of this machine's disk: for those who ask from elsewhere.
+    pub fn without_paths(&self) -> String {
+        match self {
+            StoreError::NoSuchModel { name, near, .. } if near.is_empty() => format!("no model is called {name}"),
+            StoreError::NoSuchModel { name, near, .. } => {
+                format!("no model is called {name}: did you mean {}?", near.join(" or "))
+            }
+            StoreError::Unreadable { cause, .. } => format!("a file of the model store cannot be read: {cause}"),
+            StoreError::Unwritable { cause, .. } => format!("the model store cannot be written to: {cause}"),
+            StoreError::NotAFile { kind, .. } => {
+                format!("in the model store is {kind} where a regular file belongs: pull the model again")
+            }
+            StoreError::TooLarge { bytes_max, .. } => {
+                format!("a small file of the model store is larger than {bytes_max} bytes: pull the model again")
+            }
+            StoreError::Malformed { what, cause, .. } => {
+                let cause = Quoted::new(cause);
+                format!("what should be {what} in the model store is none: {cause}; pull the model again")
+            }
+            StoreError::MissingBlob { name, layer, .. } => format!("{name} lacks its {layer}: pull the model again"),
+            StoreError::WrongSize { name, layer, .. } => {
+                format!("{name}: the {layer} is incomplete or damaged, pull the model again")
+            }
+            StoreError::WrongDigest { name, layer, .. } => {
+                format!("{name}: the {layer} has other content than its digest says, pull the model again")
+            }
+            StoreError::ReadOnly { name, .. } => {
+                format!("{name} lies in Ollama's store, which is only read: remove it with `ollama rm`")
+            }
+            StoreError::Name { .. }
+            | StoreError::Busy { .. }
+            | StoreError::TooMuch { .. }
+            | StoreError::Incomplete { .. }
+            | StoreError::OtherContent { .. }
+            | StoreError::Source { .. }
+            | StoreError::NoSuchBlob { .. }
+            | StoreError::Unusable { .. }
+            | StoreError::ModelCount { .. }
+            | StoreError::Adapter { .. } => self.to_string(),
+        }
+    }
+}
+
 fn looked(near: &[String], stores: &[PathBuf]) -> impl fmt::Display {
     let stores: Vec<String> = stores.iter().map(|store| store.display().to_string()).collect();
     let looked = format!("looked in {}", stores.join(", "));

@@ -1,6 +1,7 @@
 //! Stores built in a temporary folder around a small GGUF file.
 
 mod broken;
+mod create;
 mod names;
 mod own;
 mod reading;
