@@ -2,8 +2,10 @@
 
 mod http;
 mod server;
+mod split;
 mod talk;
 
 pub(crate) use http::{Connection, Events};
 pub(crate) use server::{Server, command};
+pub(crate) use split::split_gguf;
 pub(crate) use talk::*;

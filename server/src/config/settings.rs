@@ -76,7 +76,8 @@ const fn setting(
 pub(crate) const SETTINGS: &[Setting] = {
     use Topic::{Connections, Logging, Model, Requests, Sampling, Serving};
     &[
-        setting(Model, "model", "MODEL", "tiny", "A GGUF file, a name in an Ollama model store such as deepseek-r1:32b, or `tiny`, the small model inside this program"),
+        setting(Model, "model", "MODEL", "tiny", "A GGUF file, a name in our own or an Ollama model store such as deepseek-r1:32b, hf:OWNER/REPO[:FILE] in the Hugging Face cache, or `tiny`, the small model inside this program"),
+        setting(Model, "store", "FOLDER", "", "Where our own models are, looked at before Ollama's [default: ~/.tandem/models]"),
         setting(Model, "devices", "LIST", "cpu,cpu", "What to run on, one engine per entry: `cpu`, `cuda:0`, `cuda:1`; `cpu@8G` uses at most 8 GiB of its memory"),
         setting(Model, "placement", "NAME", "auto", "How the model lies on the devices: `auto`, `replicas`, `pipeline`, `tensor` or `offload`; `tandem plan` tells"),
         setting(Model, "weights", "LIST", "", "Each engine's share of the requests, such as 3,1 [default: 1 each]"),

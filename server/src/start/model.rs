@@ -5,7 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use chat::{ChatTemplate, Tokenizer};
 use library::Gguf;
-use library::store::{self, StoredModel};
+use library::hub::HubError;
+use library::store::{self, StoreError, StoredModel};
 
 use super::stored;
 use crate::app::{ModelCard, SamplingDefaults};
@@ -101,6 +102,11 @@ pub(crate) fn open_with_store(choice: &ModelChoice) -> Result<(Gguf, Option<Stor
             let stored = store::find(stores, name)?;
             (Gguf::open(&stored.path), Some(stored))
         }
+        ModelChoice::Hub { name, cache } => {
+            let nowhere = || HubError::NoCache { name: name.to_string() };
+            let path = cache.as_ref().ok_or_else(nowhere).and_then(|cache| cache.find(name));
+            (Gguf::open(&path.map_err(StoreError::from)?), None)
+        }
     };
     let gguf = gguf.map_err(|error| Failure::Model(error.to_string()))?;
     Ok((gguf, stored))
@@ -111,6 +117,7 @@ pub(crate) fn id(choice: &ModelChoice, gguf: &Gguf) -> String {
     let path = match choice {
         ModelChoice::Tiny => return "tandem-tiny".to_owned(),
         ModelChoice::Stored { name, .. } => return name.to_string(),
+        ModelChoice::Hub { name, .. } => return name.to_string(),
         ModelChoice::File(path) => path,
     };
     let named = gguf.metadata().opt_text("general.name").ok().flatten().map(sanitised);
@@ -140,6 +147,7 @@ fn card(choice: &ModelChoice, gguf: &Gguf, model: &models::Config) -> ModelCard 
             aliases.push(name.full());
             gguf.name().to_owned()
         }
+        ModelChoice::Hub { .. } => gguf.name().to_owned(),
     };
     let architecture = gguf
         .metadata()

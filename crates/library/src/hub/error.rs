@@ -38,6 +38,21 @@ pub enum HubError {
     Unreadable { path: PathBuf, cause: std::io::Error },
 }
 
+impl HubError {
+    /// The same without a path of this machine's disk: for those who ask from elsewhere.
+    pub fn without_paths(&self) -> String {
+        match self {
+            HubError::NotCached { name, .. } => format!("{name} is not there: download it with `tandem pull {name}`"),
+            HubError::Odd { problem, .. } => format!("a file of the hub's cache {problem}: download the model again"),
+            HubError::Unreadable { cause, .. } => format!("a file of the hub's cache cannot be read: {cause}"),
+            HubError::Name { .. }
+            | HubError::NoCache { .. }
+            | HubError::NoSuchFile { .. }
+            | HubError::Several { .. } => self.to_string(),
+        }
+    }
+}
+
 /// Files that a message names at most.
 const LISTED_MAX: usize = 12;
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::Digest;
 use super::manifest::LayerKind;
+use crate::hub::HubError;
 use crate::{Problem, Quoted};
 
 /// A model that cannot be had from a store, and why.
@@ -18,6 +19,9 @@ pub enum StoreError {
          letters, digits and `-`, `_`, `.`; for a file give a path such as ./model.gguf"
     )]
     Name { found: Quoted },
+    /// A model of the Hugging Face hub.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// A name that no store knows.
     #[error("no model is called {name}: {}", looked(near, stores))]
     NoSuchModel {
@@ -132,6 +136,7 @@ impl StoreError {
             StoreError::ReadOnly { name, .. } => {
                 format!("{name} lies in Ollama's store, which is only read: remove it with `ollama rm`")
             }
+            StoreError::Hub(error) => error.without_paths(),
             StoreError::Name { .. }
             | StoreError::Busy { .. }
             | StoreError::TooMuch { .. }
