@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use library::store::OwnStore;
 use models::{DeviceSpec, KvFormat, Placement, Simd};
 
 use crate::app::{Limits, SamplingDefaults};
@@ -46,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) loaded_models: usize,
     /// How long a model that was loaded on demand stays.
     pub(crate) keep_alive: KeepAlive,
+    /// The store that is ours to change.
+    pub(crate) store: OwnStore,
     /// The engines' devices, in order.
     pub(crate) devices: Vec<DeviceSpec>,
     /// How the model lies on them; none: as fits best.
@@ -81,15 +84,17 @@ impl Config {
     pub(crate) fn resolve(said: &Said) -> Result<Config, ConfigError> {
         let choices = said.choose()?;
         let read = Reader(&choices);
+        let store = read.store(&said.environment);
         let devices = read.devices()?;
         let weights = read.weights(devices.len())?;
         let config = Config {
-            model: read.model(&said.environment)?,
             aliases: read.aliases()?,
             any_model: read.truth("any_model")?,
             on_demand: read.truth("on_demand")?,
             loaded_models: read.number("loaded_models", 1..=1024)?,
             keep_alive: read.keep_alive()?,
+            model: read.model(&store, &said.environment)?,
+            store,
             devices,
             placement: read.placement()?,
             weights,

@@ -6,8 +6,10 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use library::store::OwnStore;
 use models::{DeviceSpec, KvFormat, Placement, Simd};
 
+use super::choice::own_store;
 use super::error::{ConfigError, Source};
 use super::sources::{Choices, Chosen};
 use super::{LogFormat, ModelChoice};
@@ -87,9 +89,17 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn model(&self, environment: &[(OsString, OsString)]) -> Result<ModelChoice, ConfigError> {
+    pub(super) fn store(&self, environment: &[(OsString, OsString)]) -> OwnStore {
+        own_store(&self.chosen("store").text, environment)
+    }
+
+    pub(super) fn model(
+        &self,
+        own: &OwnStore,
+        environment: &[(OsString, OsString)],
+    ) -> Result<ModelChoice, ConfigError> {
         let Chosen { text, from } = self.chosen("model");
-        ModelChoice::of(&text, environment).map_err(|cause| ConfigError::Name { cause, from })
+        ModelChoice::among(&text, own, environment).map_err(|cause| ConfigError::Name { cause, from })
     }
 
     pub(super) fn aliases(&self) -> Result<Vec<Alias>, ConfigError> {

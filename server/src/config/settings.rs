@@ -76,7 +76,8 @@ const fn setting(
 pub(crate) const SETTINGS: &[Setting] = {
     use Topic::{Connections, Logging, Model, Requests, Sampling, Serving};
     &[
-        setting(Model, "model", "MODEL", "tiny", "A GGUF file, a name in an Ollama model store such as deepseek-r1:32b, or `tiny`, the small model inside this program"),
+        setting(Model, "model", "MODEL", "tiny", "A GGUF file, a name in our own or an Ollama model store such as deepseek-r1:32b, hf:OWNER/REPO[:FILE] in the Hugging Face cache, or `tiny`, the small model inside this program"),
+        setting(Model, "store", "FOLDER", "", "Where our own models are, looked at before Ollama's [default: ~/.tandem/models]"),
         setting(Model, "aliases", "LIST", "", "More names, such as gpt-4o-mini=deepseek-r1:32b:nothink; `:nothink` behind any name means replies without a thought"),
         setting(Model, "any_model", "BOOL", "false", "Answer every other name with this model too"),
         setting(Model, "on_demand", "BOOL", "true", "Load other models of the stores when a request names them"),
