@@ -112,7 +112,7 @@ struct ChoiceSoFar {
 }
 
 /// Some text as the client sees it.
-enum Part {
+pub(crate) enum Part {
     Thought(String),
     Answer(String),
 }
@@ -124,10 +124,7 @@ impl Reply {
             Delivery::Streamed { .. } => "chat.completion.chunk",
         };
         let choice = |_| ChoiceSoFar {
-            shown: Shown {
-                showing,
-                tags: Tags::None,
-            },
+            shown: Shown::new(showing),
             logprobs: Vec::new(),
         };
         Reply {
@@ -271,7 +268,7 @@ impl Narrator for Reply {
 }
 
 /// How the thought of one choice is shown.
-struct Shown {
+pub(crate) struct Shown {
     showing: Showing,
     tags: Tags,
 }
@@ -285,7 +282,16 @@ enum Tags {
 }
 
 impl Shown {
-    fn show(&mut self, piece: Piece, parts: &mut Vec<Part>) {
+    /// Of a reply that begins.
+    pub(crate) fn new(showing: Showing) -> Shown {
+        Shown {
+            showing,
+            tags: Tags::None,
+        }
+    }
+
+    /// Adds what is seen of a piece.
+    pub(crate) fn show(&mut self, piece: Piece, parts: &mut Vec<Part>) {
         match (self.showing, piece) {
             (Showing::Split, Piece::Thought(text)) => parts.push(Part::Thought(text)),
             (Showing::Hidden, Piece::Thought(_)) => {}
@@ -305,7 +311,7 @@ impl Shown {
     }
 
     /// A reply that ends by itself inside the thought leaves no tag open; one that was cut shows where.
-    fn end(&mut self, reason: FinishReason, parts: &mut Vec<Part>) {
+    pub(crate) fn end(&mut self, reason: FinishReason, parts: &mut Vec<Part>) {
         if reason == FinishReason::Stop {
             self.close(parts);
         }

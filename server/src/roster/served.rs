@@ -11,13 +11,15 @@ use crate::app::{ModelCard, SamplingDefaults};
 use crate::metrics::Scraped;
 use crate::pace::Pace;
 
-/// What the model's maker put before every conversation.
+/// What the model's maker put around every conversation.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Opening {
     /// Instructions, where the conversation begins with none of its own.
     pub(crate) system: Option<String>,
     /// Turns that show how it is to answer.
     pub(crate) messages: Vec<Message>,
+    /// The Go template as its store has it. Prompts are made by another one, of the same meaning or better.
+    pub(crate) go_template: Option<String>,
 }
 
 impl Opening {
@@ -46,7 +48,7 @@ pub(crate) struct Parts {
     pub(crate) devices: Box<dyn Fn() -> Option<DevicesStatus> + Send + Sync>,
     /// Sampling values for what a request leaves out.
     pub(crate) defaults: SamplingDefaults,
-    /// What every conversation with it begins with.
+    /// What its maker put around every conversation.
     pub(crate) opening: Opening,
 }
 
@@ -62,7 +64,7 @@ pub(crate) struct Served {
     pub(crate) engines: Engines,
     /// Sampling values for what a request leaves out.
     pub(crate) defaults: SamplingDefaults,
-    /// What every conversation with it begins with.
+    /// What its maker put around every conversation.
     pub(crate) opening: Opening,
     /// Tokens that end a reply.
     pub(crate) end_tokens: Arc<[u32]>,

@@ -36,7 +36,7 @@ pub(super) struct Opened {
     pub(super) facts: Facts,
     /// Sampling values for what a request leaves out.
     pub(super) sampling: SamplingDefaults,
-    /// What every conversation begins with.
+    /// What the model's maker put around every conversation.
     pub(super) opening: Opening,
 }
 
@@ -67,6 +67,7 @@ impl Opened {
                 let opening = Opening {
                     system: stored.system,
                     messages: Vec::new(),
+                    go_template: stored.template.map(|(_, text)| text),
                 };
                 (stored::sampling(&stored.parameters, config), opening)
             }
