@@ -14,7 +14,7 @@ use std::time::Duration;
 use library::store::OwnStore;
 use models::{DeviceSpec, KvFormat, Placement, Simd};
 
-use crate::app::{Limits, SamplingDefaults};
+use crate::app::{Limits, OllamaManners, SamplingDefaults};
 use crate::http::HttpLimits;
 use crate::roster::{Alias, KeepAlive};
 
@@ -73,6 +73,7 @@ pub(crate) struct Config {
     pub(crate) http: HttpLimits,
     /// The process's variables, where stores are looked for.
     pub(crate) environment: Vec<(OsString, OsString)>,
+    pub(crate) ollama: OllamaManners,
     choices: Choices,
 }
 
@@ -114,6 +115,7 @@ impl Config {
             limits: read.limits()?,
             http: read.http()?,
             environment: said.environment.clone(),
+            ollama: read.ollama()?,
             choices: choices.clone(),
         };
         Ok(config)

@@ -46,6 +46,7 @@ impl ModelLoader {
             engines,
             devices: Arc::new(move || model.devices()),
             defaults: opened.sampling,
+            opening: opened.opening,
             plan: Some(plan.choice.plan.clone()),
         });
         Ok(Ready {

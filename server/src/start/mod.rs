@@ -114,6 +114,7 @@ fn load(config: &Config) -> Result<Loaded, Failure> {
         limits: config.limits.clone(),
         metrics,
         drain: Drain::new(),
+        ollama: config.ollama.clone(),
     };
     Ok(Loaded {
         app,

@@ -12,7 +12,7 @@ use super::stored;
 use crate::app::{ModelCard, SamplingDefaults};
 use crate::config::{Config, ModelChoice};
 use crate::failure::Failure;
-use crate::roster::Served;
+use crate::roster::{Opening, Served};
 
 /// Characters of a model's name at most.
 const ID_CHARS: usize = 96;
@@ -37,6 +37,8 @@ pub(super) struct Opened {
     pub(super) facts: Facts,
     /// Sampling values for what a request leaves out.
     pub(super) sampling: SamplingDefaults,
+    /// What the model's maker put around every conversation.
+    pub(super) opening: Opening,
 }
 
 impl Opened {
@@ -59,13 +61,13 @@ impl Opened {
             weight_bytes: gguf.tensors().iter().map(|tensor| tensor.bytes).sum(),
         };
         let card = card(&config.model, &gguf, &model);
-        let sampling = stored.map_or_else(
-            || config.sampling.clone(),
-            |stored| {
+        let (sampling, opening) = match stored {
+            None => (config.sampling.clone(), Opening::default()),
+            Some(stored) => {
                 stored::warn_of_what_is_left_out(&stored, template.name());
-                stored::sampling(&stored.parameters, config)
-            },
-        );
+                (stored::sampling(&stored.parameters, config), stored::opening(stored))
+            }
+        };
         Ok(Opened {
             gguf,
             config: model,
@@ -74,6 +76,7 @@ impl Opened {
             card,
             facts,
             sampling,
+            opening,
         })
     }
 
@@ -200,13 +203,14 @@ pub(super) fn dressed(served: &Served, choice: &ModelChoice, config: &Config) ->
     let mut card = served.card.clone();
     card.aliases = Vec::new();
     card.stand_ins = Vec::new();
-    let mut sampling = config.sampling.clone();
+    let (mut sampling, mut opening) = (config.sampling.clone(), Opening::default());
     if let ModelChoice::Stored { name, stores } = choice {
         let stored = store::find(stores, name)?;
         card.id = stored.name.to_string();
         sampling = stored::sampling(&stored.parameters, config);
+        opening = stored::opening(stored);
     }
-    Ok(served.dressed(card, sampling))
+    Ok(served.dressed(card, sampling, opening))
 }
 
 /// The file's name without its last extension.
