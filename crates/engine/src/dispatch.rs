@@ -93,7 +93,7 @@ impl Dispatcher {
             let (outlet, reply) = open(self.settings.reply_events_max, engine, &self.stations);
             let serial = turns.next_serial;
             turns.next_serial += 1;
-            let sequence = Sequence::new(serial, job, shape.sequence_tokens_max(), outlet);
+            let sequence = Sequence::new(serial, job, shape, outlet);
             if let Some(returned) = self.put(engine, sequence) {
                 // The engine gave up between the look at its state and now.
                 self.pass_on(&mut turns.wheel, returned, engine);

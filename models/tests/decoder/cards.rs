@@ -1,6 +1,6 @@
 //! The decoder on a card (or its emulator): it agrees with the processor, and with itself however it is dealt out.
 
-use engine::{LanguageModel, Segment};
+use engine::{LanguageModel, Segment, Wanted};
 use models::{DeviceSpec, KvFormat, Layout, Model, Options, Placement, Share};
 
 use crate::make::{CONTEXT_TOKENS, Noise, Recipe, Sequence, cpu_model_with};
@@ -153,7 +153,7 @@ fn rows_of_several_sequences_are_told_apart_and_only_wanted_rows_answer() {
         .zip(&prompts)
         .enumerate()
         .map(|(index, (sequence, prompt))| Segment {
-            wants_logits: index != 1,
+            wanted: if index == 1 { Wanted::Nothing } else { Wanted::Logits },
             ..sequence.segment(prompt)
         })
         .collect();

@@ -11,6 +11,7 @@ use axum::response::Response;
 use chat::{ChatTemplate, Tokenizer, Vocabulary};
 use engine::{
     BLOCK_TOKENS, EngineSettings, EngineSpec, Engines, LanguageModel, ModelError, ModelFactory, ModelShape, Segment,
+    Wanted,
 };
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -222,7 +223,7 @@ impl LanguageModel for Reciter {
             for (offset, token) in segment.tokens.iter().enumerate() {
                 self.stored.insert(place(segment.first_position + offset), *token);
             }
-            if segment.wants_logits {
+            if segment.wanted == Wanted::Logits {
                 let end = segment.first_position + segment.tokens.len();
                 let seen: Vec<u32> = (0..end).map(|position| self.stored[&place(position)]).collect();
                 let next = self.next(&seen);
