@@ -1,32 +1,21 @@
-//! What every request handler shares: the model, its engines, the limits, the counters, and whether we are leaving.
+//! What every request handler shares: the models, the limits, the counters, and whether we are leaving.
 
 use std::time::Duration;
 
-use models::DevicesStatus;
-
 use crate::drain::Drain;
 use crate::metrics::Metrics;
+use crate::roster::Roster;
 
 /// The running program as the routes see it: built once at start-up, shared by reference, never changed.
 pub(crate) struct App {
-    /// The one model this process serves.
-    pub(crate) model: ModelCard,
-    /// Text to tokens and back.
-    pub(crate) tokenizer: chat::Tokenizer,
-    /// Messages to the prompt that ends in the opening think tag.
-    pub(crate) template: chat::ChatTemplate,
-    /// Where the jobs run.
-    pub(crate) engines: engine::Engines,
-    /// A look at the devices that several engines share, where there are such.
-    pub(crate) devices: Box<dyn Fn() -> Option<DevicesStatus> + Send + Sync>,
+    /// The models and their names.
+    pub(crate) roster: Roster,
     /// What one request may ask for.
     pub(crate) limits: Limits,
     /// Counters and histograms, rendered by `/metrics`.
     pub(crate) metrics: Metrics,
     /// Set when the process has been told to stop.
     pub(crate) drain: Drain,
-    /// Sampling values for what a request leaves out.
-    pub(crate) defaults: SamplingDefaults,
 }
 
 /// The name and the measures of the served model, as `/v1/models` and the start-up lines tell them.

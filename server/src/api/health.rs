@@ -37,7 +37,7 @@ struct EngineReadiness {
 
 /// `GET /readyz`, `GET /health`: 200 while at least one engine takes jobs and we are not leaving, else 503 and why.
 pub(crate) async fn readyz(State(api): State<Arc<Api>>) -> Response {
-    let engines = api.app.engines.status();
+    let engines = api.app.roster.first().engines.status();
     let any = |state: EngineState| engines.iter().any(|engine| engine.state == state);
     let status = if api.app.drain.is_draining() {
         "draining"
@@ -72,7 +72,9 @@ pub(crate) async fn readyz(State(api): State<Arc<Api>>) -> Response {
 /// `GET /metrics`
 pub(crate) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     let app = &api.app;
-    let devices = (app.devices)();
-    let page = app.metrics.render(&app.engines.status(), devices.as_ref(), &app.model);
+    let models = app.roster.loaded();
+    let page = app
+        .metrics
+        .render(&models.iter().map(|model| model.scraped()).collect::<Vec<_>>());
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], page).into_response()
 }

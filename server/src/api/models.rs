@@ -1,25 +1,22 @@
-//! The one model: its card, its names, its fingerprint.
+//! Models by their names: the list of them, and the one a request asks for.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::response::Response;
 use serde::Serialize;
 
 use super::Api;
 use super::error::ApiError;
 use super::wire::given::shown;
-use crate::app::ModelCard;
-
-/// Names listed in a refusal.
-const NAMES_SHOWN: usize = 8;
+use crate::roster::{Lease, NoModel, Served};
 
 #[derive(Serialize)]
 pub(crate) struct ModelList {
     object: &'static str,
-    data: [Model; 1],
+    data: Vec<Model>,
 }
 
 /// One model in OpenAI's shape, with vLLM's `max_model_len`.
@@ -33,15 +30,15 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    fn of(api: &Api) -> Model {
-        let card = &api.app.model;
+    fn of(served: &Served) -> Model {
+        let card = &served.card;
         // Not "ollama": Open WebUI would change its behaviour.
         Model {
             id: card.id.clone(),
             object: "model",
             created: card.created,
             owned_by: "tandem",
-            max_model_len: api.context_tokens(),
+            max_model_len: served.context_tokens(),
         }
     }
 }
@@ -50,7 +47,7 @@ impl Model {
 pub(crate) async fn list(State(api): State<Arc<Api>>) -> Json<ModelList> {
     Json(ModelList {
         object: "list",
-        data: [Model::of(&api)],
+        data: api.app.roster.loaded().iter().map(|served| Model::of(served)).collect(),
     })
 }
 
@@ -61,48 +58,36 @@ pub(crate) async fn one(
 ) -> Result<Json<Model>, ApiError> {
     // A path that is not UTF-8 names no model.
     let id = id.map_or_else(|_| "\u{fffd}".to_owned(), |Path(id)| id);
-    api.check_model(Some(&id))?;
-    Ok(Json(Model::of(&api)))
+    Ok(Json(Model::of(&*api.lease(Some(&id)).await?)))
 }
 
 impl Api {
-    /// Most tokens of prompt and reply together.
-    pub(crate) fn context_tokens(&self) -> usize {
-        self.app
-            .model
-            .context_tokens
-            .min(self.app.engines.shape().sequence_tokens_max())
+    /// Answers with the model called `name`, no name at all meaning the configured one.
+    ///
+    /// # Errors
+    /// `UnknownModel` with the names there are; else the answer's own.
+    pub(crate) async fn with_model<Answer>(
+        self: Arc<Api>,
+        name: Option<String>,
+        answer: impl FnOnce(Arc<Api>, Lease) -> Answer,
+    ) -> Result<Response, ApiError>
+    where
+        Answer: Future<Output = Result<Response, ApiError>> + Send + 'static,
+    {
+        let model = self.lease(name.as_deref()).await?;
+        answer(self, model).await
     }
 
-    /// Whether `name` is the model's: no name at all is, too.
+    /// Holds the model called `name`.
     ///
     /// # Errors
     /// `UnknownModel` with the names there are.
-    pub(crate) fn check_model(&self, name: Option<&str>) -> Result<(), ApiError> {
-        let card = &self.app.model;
-        match name {
-            None | Some("default") => Ok(()),
-            Some(name) if card.answers_to(name) => Ok(()),
-            Some(name) => {
-                let others = card
-                    .aliases
-                    .iter()
-                    .map(String::as_str)
-                    .filter(|alias| *alias != "default");
-                let names = [card.id.as_str(), "default"].into_iter().chain(others);
-                let names: Vec<_> = names.take(NAMES_SHOWN).map(shown).collect();
-                Err(ApiError::UnknownModel {
-                    asked: shown(name),
-                    names: names.join(" or "),
-                })
-            }
-        }
+    pub(crate) async fn lease(&self, name: Option<&str>) -> Result<Lease, ApiError> {
+        self.app.roster.lease(name).await.map_err(|none| match none {
+            NoModel::Unknown { names } => ApiError::UnknownModel {
+                asked: shown(name.unwrap_or_default()),
+                names: names.iter().map(|name| shown(name)).collect::<Vec<_>>().join(" or "),
+            },
+        })
     }
-}
-
-/// Changes when the model or the program does, and so when the same seed may give another answer.
-pub(crate) fn fingerprint(card: &ModelCard) -> String {
-    let mut hasher = DefaultHasher::new();
-    (&card.id, &card.file, &card.architecture, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
-    format!("fp_{:012x}", hasher.finish() >> 16)
 }

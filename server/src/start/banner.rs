@@ -15,7 +15,7 @@ use crate::units::{bytes, grouped, parameters};
 /// Tells whoever started the program that it is ready: as lines for people, as one event for machines.
 pub(super) fn show(loaded: &Loaded, config: &Config, address: SocketAddr) {
     if config.log_format == LogFormat::Json {
-        let model = &loaded.app.model;
+        let model = &loaded.app.roster.first().card;
         let engines = config.devices.len();
         let (kv_tokens, kv) = (loaded.plan.kv_tokens, config.kv.name());
         let (placement, context) = (loaded.plan.choice.plan.layout.placement.name(), model.context_tokens);
@@ -32,7 +32,7 @@ pub(super) fn show(loaded: &Loaded, config: &Config, address: SocketAddr) {
 }
 
 fn lines(loaded: &Loaded, config: &Config, address: SocketAddr, paint: Paint) -> String {
-    let (model, facts, plan) = (&loaded.app.model, &loaded.facts, &loaded.plan);
+    let (model, facts, plan) = (&loaded.app.roster.first().card, &loaded.facts, &loaded.plan);
     let mut page = format!(
         "\n  {} {}\n\n",
         paint.bold("Tandem"),
@@ -86,7 +86,7 @@ fn lines(loaded: &Loaded, config: &Config, address: SocketAddr, paint: Paint) ->
 
 /// Engines that could not start, and why.
 fn failed(loaded: &Loaded) -> Vec<(usize, String)> {
-    let engines = loaded.app.engines.status().into_iter();
+    let engines = loaded.app.roster.first().engines.status().into_iter();
     let failed = engines.filter(|engine| engine.state == EngineState::Failed);
     failed
         .filter_map(|engine| Some((engine.index, engine.failure?)))

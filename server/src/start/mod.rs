@@ -20,11 +20,12 @@ use models::{Model, ModelsError, Options, Placement};
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::app::{App, Limits};
+use crate::app::App;
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::failure::Failure;
 use crate::metrics::Metrics;
+use crate::roster::{Parts, Roster, Served};
 pub(crate) use bar::Progress;
 pub(crate) use model::{id, open_file, open_with_store, quantisation};
 
@@ -93,24 +94,24 @@ fn load(config: &Config) -> Result<Loaded, Failure> {
     models::Simd::limit(config.simd);
     let opened = Opened::open(config)?;
     let plan = memory::plan(config, &opened)?;
-    let metrics = Metrics::new(&opened.card.id).context("metrics")?;
+    let metrics = Metrics::new().context("metrics")?;
+    metrics.show_model(&opened.card.id);
     let (model, engines) = start_engines(config, opened.gguf, &plan)?;
-    let limits = Limits {
-        default_output_tokens: config.limits.default_output_tokens.min(plan.context),
-        ..config.limits.clone()
-    };
     let mut card = opened.card;
     card.context_tokens = plan.context;
-    let app = App {
-        model: card,
+    let served = Served::new(Parts {
+        card,
         tokenizer: opened.tokenizer,
         template: opened.template,
         engines,
         devices: Box::new(move || model.devices()),
-        limits,
+        defaults: opened.sampling,
+    });
+    let app = App {
+        roster: Roster::new(served),
+        limits: config.limits.clone(),
         metrics,
         drain: Drain::new(),
-        defaults: opened.sampling,
     };
     Ok(Loaded {
         app,

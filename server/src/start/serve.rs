@@ -54,7 +54,7 @@ pub(super) async fn serve(
 
     let ending = tokio::select! {
         name = signals.next() => Ending::Signal(name),
-        reasons = nothing_left(&app.engines) => Ending::NoEngineLeft(reasons),
+        reasons = nothing_left(&app.roster.first().engines) => Ending::NoEngineLeft(reasons),
     };
     let leave = async {
         match &ending {
@@ -133,10 +133,10 @@ async fn drain(app: &App, in_flight: &InFlight, config: &Config, signal: &str) {
 
 /// The engines' threads end after their current step.
 async fn stop_engines(app: &App) {
-    let engines = app.engines.clone();
+    let models = app.roster.loaded();
     let stopping = tokio::task::spawn_blocking(move || {
-        engines.stop();
-        engines.join();
+        models.iter().for_each(|model| model.engines.stop());
+        models.iter().for_each(|model| model.engines.join());
     });
     match timeout(ENGINES_STOP, stopping).await {
         Ok(Ok(())) => tracing::info!("stopped"),
