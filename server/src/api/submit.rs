@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::HeaderValue;
 use axum::response::Response;
 use chat::{ReplyDecoder, Start};
-use engine::{Accepted, Job, Refused};
+use engine::{Accepted, Job, Refused, Want};
 use uuid::Uuid;
 
 use super::Api;
@@ -145,6 +145,7 @@ fn jobs<'a>(model: &'a Lease, prompt: &'a [u32], options: &'a Options) -> impl I
         sampling.seed = sampling.seed.wrapping_add(choice as u64);
         Job {
             prompt: prompt.to_vec(),
+            want: Want::Tokens,
             sampling,
             output_tokens_max: options.output_tokens_max.min(room),
             end_tokens: Arc::clone(&model.end_tokens),
@@ -178,6 +179,7 @@ fn refusal(model: &Lease, refused: Refused) -> ApiError {
             prompt_tokens: tokens,
             context_tokens,
         },
+        Refused::TextTooLong { tokens, context_tokens } => ApiError::TextTooLong { tokens, context_tokens },
         Refused::EmptyPrompt => {
             ApiError::field("prompt", "prompt has no tokens: give a text of at least one character")
         }

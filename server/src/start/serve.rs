@@ -147,7 +147,9 @@ async fn stop_engines(app: &App) {
 
 #[cfg(test)]
 mod tests {
-    use engine::{EngineSettings, EngineSpec, Event, Job, LanguageModel, ModelError, ModelShape, Sampling, Segment};
+    use engine::{
+        EngineSettings, EngineSpec, Event, Job, LanguageModel, ModelError, ModelShape, Pooling, Sampling, Segment, Want,
+    };
 
     use super::*;
 
@@ -160,6 +162,8 @@ mod tests {
                 vocabulary: 4,
                 context_tokens: 16,
                 kv_blocks: 4,
+                hidden: 1,
+                pooling: Pooling::Last,
             }
         }
 
@@ -185,6 +189,7 @@ mod tests {
         );
         let job = Job {
             prompt: vec![1, 2],
+            want: Want::Tokens,
             sampling: Sampling::default(),
             output_tokens_max: 4,
             end_tokens: Arc::default(),

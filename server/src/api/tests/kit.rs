@@ -10,8 +10,8 @@ use axum::middleware::from_fn;
 use axum::response::Response;
 use chat::{ChatTemplate, Tokenizer, Vocabulary};
 use engine::{
-    BLOCK_TOKENS, EngineSettings, EngineSpec, Engines, LanguageModel, ModelError, ModelFactory, ModelShape, Segment,
-    Wanted,
+    BLOCK_TOKENS, EngineSettings, EngineSpec, Engines, LanguageModel, ModelError, ModelFactory, ModelShape, Pooling,
+    Segment, Wanted,
 };
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -82,6 +82,8 @@ impl Kit {
             vocabulary: VOCABULARY as usize,
             context_tokens: self.context_tokens,
             kv_blocks: 256,
+            hidden: 2,
+            pooling: Pooling::Last,
         };
         let factory: ModelFactory = Arc::new(move |_engine| {
             let (reply, gate, steps_left) = (reply.clone(), self.gate.clone(), self.good_steps);
