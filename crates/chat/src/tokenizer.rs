@@ -31,6 +31,7 @@ struct Inner {
     eos: u32,
     end_tokens: Vec<u32>,
     add_bos: bool,
+    add_eos: bool,
 }
 
 /// The tokens around a thought.
@@ -80,6 +81,7 @@ impl Tokenizer {
             eos,
             end_tokens,
             add_bos,
+            add_eos,
             ..
         } = vocabulary;
         let think = think.map(|(open, close)| ThinkTokens { open, close });
@@ -94,6 +96,7 @@ impl Tokenizer {
             eos,
             end_tokens,
             add_bos,
+            add_eos,
         };
         Ok(Tokenizer { inner: Arc::new(inner) })
     }
@@ -115,6 +118,19 @@ impl Tokenizer {
     pub fn encode_with_bos(&self, text: &str) -> Result<Vec<u32>, ChatError> {
         let mut ids: Vec<u32> = self.inner.bos.filter(|_| self.inner.add_bos).into_iter().collect();
         self.encode_onto(text, &mut ids)?;
+        Ok(ids)
+    }
+
+    /// Encodes a text that is complete in at most `tokens_max` tokens, what is too many cut off: behind one BOS and before
+    /// one EOS, if the model wants them.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_whole(&self, text: &str, tokens_max: usize) -> Result<Vec<u32>, ChatError> {
+        let eos = Some(self.inner.eos).filter(|_| self.inner.add_eos);
+        let mut ids = self.encode_with_bos(text)?;
+        ids.truncate(tokens_max.saturating_sub(eos.iter().len()));
+        ids.extend(eos);
         Ok(ids)
     }
 

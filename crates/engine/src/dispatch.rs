@@ -65,6 +65,11 @@ impl Dispatcher {
         }
     }
 
+    /// Jobs that one engine holds at most.
+    pub(crate) fn jobs_max(&self) -> usize {
+        self.settings.slots.saturating_add(self.settings.queue_jobs_max)
+    }
+
     /// Gives all jobs to the engine whose turn it is, or none to any.
     pub(crate) fn submit(&self, jobs: Vec<Job>) -> Result<Accepted, Refused> {
         let shape = self.shape.get().ok_or(Refused::NoEngine)?;
@@ -72,7 +77,7 @@ impl Dispatcher {
             return Err(Refused::EmptyPrompt);
         }
         jobs.iter().try_for_each(|job| job.check(shape))?;
-        let jobs_max = self.settings.slots.saturating_add(self.settings.queue_jobs_max);
+        let jobs_max = self.jobs_max();
         if jobs.len() > jobs_max {
             return Err(Refused::TooManyJobs {
                 jobs: jobs.len(),

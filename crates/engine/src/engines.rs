@@ -86,6 +86,12 @@ impl Engines {
         self.dispatcher.shape.get().copied().unwrap_or(none)
     }
 
+    /// Jobs that one engine holds at most, running and waiting.
+    #[must_use]
+    pub fn jobs_max(&self) -> usize {
+        self.dispatcher.jobs_max()
+    }
+
     /// A look at every engine, in order of their indices.
     #[must_use]
     pub fn status(&self) -> Vec<EngineStatus> {

@@ -18,7 +18,7 @@ use crate::http::RequestId;
 use crate::roster::Lease;
 
 /// All jobs share one scope of cached prompts, for all clients here are one consumer.
-const CACHE_SCOPE: u64 = 0;
+pub(crate) const CACHE_SCOPE: u64 = 0;
 
 /// A request that an engine has taken.
 pub(crate) struct Submitted {
@@ -155,7 +155,8 @@ fn jobs<'a>(model: &'a Lease, prompt: &'a [u32], options: &'a Options) -> impl I
     })
 }
 
-fn refusal(model: &Lease, refused: Refused) -> ApiError {
+/// What a client is told of what the engines refuse.
+pub(crate) fn refusal(model: &Lease, refused: Refused) -> ApiError {
     match refused {
         Refused::QueueFull {
             waiting,

@@ -128,6 +128,7 @@ fn limits(keep_alive: Duration) -> Limits {
         logit_bias_max: 300,
         choices_max: 8,
         prompts_max: 8,
+        embedding_inputs_max: 8,
         top_logprobs_max: 20,
         keep_alive,
         default_output_tokens: 100,
@@ -155,6 +156,7 @@ fn tokenizer() -> Tokenizer {
         eos: END,
         end_tokens: vec![END],
         add_bos: true,
+        add_eos: false,
     };
     Tokenizer::new(vocabulary).unwrap()
 }
