@@ -167,7 +167,7 @@ fn a_model_is_served_by_its_name_and_nothing_in_the_store_changes() {
 }
 
 #[test]
-fn the_usual_tag_need_not_be_said_and_a_system_text_is_said_to_be_left_out() {
+fn the_usual_tag_need_not_be_said_and_a_system_text_stands_where_a_conversation_has_none() {
     let store = Store::new();
     let server = store.serve("small");
     let models = server.get("/v1/models").ok();
@@ -175,7 +175,9 @@ fn the_usual_tag_need_not_be_said_and_a_system_text_is_said_to_be_left_out() {
     for name in ["small", "small:latest"] {
         server.post(CHAT, &with(chat("1 + 1"), json!({"model": name}))).ok();
     }
-    assert!(server.said().contains("system text is left out"), "{}", server.said());
+    let prompt_tokens = |request: Value| server.post(CHAT, &request).ok()["usage"]["prompt_tokens"].as_u64().unwrap();
+    let own = json!({"messages": [{"role": "system", "content": ""}, {"role": "user", "content": "1 + 1"}]});
+    assert!(prompt_tokens(chat("1 + 1")) > prompt_tokens(with(chat(""), own)));
 }
 
 #[test]

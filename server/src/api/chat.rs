@@ -18,7 +18,7 @@ use super::submit::head;
 use super::text::refused_text;
 use super::wire::chat::{self as wire, Choice, ChunkChoice, Delta, Logprobs, TokenLogprob};
 use super::wire::json::json_response;
-use super::wire::reply::{Envelope, FinishReason, Head, Usage};
+use super::wire::reply::{Envelope, FinishReason, Head};
 use super::wire::request::GenerateRequest;
 use crate::http::RequestId;
 use crate::roster::Lease;
@@ -56,24 +56,44 @@ impl Api {
         messages: Vec<Message>,
         thinking: Thinking,
     ) -> Result<(Vec<u32>, Start), ApiError> {
-        let thinking = if model.skips_thought {
-            Thinking::Skipped
-        } else {
-            thinking
-        };
-        let start = if model.template.starts_in_thought(thinking) {
-            Start::Thought
-        } else {
-            Start::Answer
-        };
+        let thinking = asked_of(model, thinking);
         let model = model.clone();
-        let encode = move || {
-            let prompt = model.template.render(&messages, thinking);
-            let tokens = prompt.and_then(|prompt| model.tokenizer.encode_prompt(&prompt));
-            tokens.map_err(|error| refused_text("messages", error))
-        };
+        let start = start(&model, thinking);
+        let encode = move || conversation_tokens(&model, &model.opening.before(messages), thinking);
         Ok((self.text_lane.run(encode).await?, start))
     }
+}
+
+/// Whether the model thinks after all: its name may ask for no thought.
+pub(crate) fn asked_of(model: &Lease, thinking: Thinking) -> Thinking {
+    if model.skips_thought {
+        Thinking::Skipped
+    } else {
+        thinking
+    }
+}
+
+/// What the reply to a prompt rendered so begins with.
+pub(crate) fn start(model: &Lease, thinking: Thinking) -> Start {
+    if model.template.starts_in_thought(thinking) {
+        Start::Thought
+    } else {
+        Start::Answer
+    }
+}
+
+/// The tokens of a whole conversation, its opening included. Takes milliseconds.
+///
+/// # Errors
+/// What the template or the tokenizer cannot take.
+pub(crate) fn conversation_tokens(
+    model: &Lease,
+    messages: &[Message],
+    thinking: Thinking,
+) -> Result<Vec<u32>, ApiError> {
+    let prompt = model.template.render(messages, thinking);
+    let tokens = prompt.and_then(|prompt| model.tokenizer.encode_prompt(&prompt));
+    tokens.map_err(|error| refused_text("messages", error))
 }
 
 /// A reply in the making, whole or streamed: the one place that decides what is thought, answer, or not shown.
@@ -241,11 +261,11 @@ impl Narrator for Reply {
         }
     }
 
-    fn usage(&mut self, usage: Usage, events: &mut Events) -> Result<(), ApiError> {
+    fn usage(&mut self, generation: &Generation, events: &mut Events) -> Result<(), ApiError> {
         events.push(&Envelope::<ChunkChoice> {
             head: &self.head,
             choices: &[],
-            usage: Some(usage),
+            usage: Some(generation.usage()),
         })
     }
 }

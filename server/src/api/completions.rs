@@ -18,7 +18,7 @@ use super::submit::head;
 use super::text::refused_text;
 use super::wire::completion::{Choice, Logprobs};
 use super::wire::json::json_response;
-use super::wire::reply::{Envelope, Head, Usage};
+use super::wire::reply::{Envelope, Head};
 use super::wire::request::GenerateRequest;
 use crate::http::RequestId;
 use crate::roster::Lease;
@@ -142,11 +142,11 @@ impl Narrator for Reply {
         self.push(choice, events)
     }
 
-    fn usage(&mut self, usage: Usage, events: &mut Events) -> Result<(), ApiError> {
+    fn usage(&mut self, generation: &Generation, events: &mut Events) -> Result<(), ApiError> {
         events.push(&Envelope::<Choice> {
             head: &self.head,
             choices: &[],
-            usage: Some(usage),
+            usage: Some(generation.usage()),
         })
     }
 }

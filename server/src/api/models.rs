@@ -83,11 +83,23 @@ impl Api {
     /// # Errors
     /// `UnknownModel` with the names there are.
     pub(crate) async fn lease(&self, name: Option<&str>) -> Result<Lease, ApiError> {
-        self.app.roster.lease(name).await.map_err(|none| match none {
-            NoModel::Unknown { names } => ApiError::UnknownModel {
-                asked: shown(name.unwrap_or_default()),
-                names: names.iter().map(|name| shown(name)).collect::<Vec<_>>().join(" or "),
-            },
-        })
+        self.app.roster.lease(name).await.map_err(|none| no_model(name, none))
+    }
+
+    /// Lets go of the model called `name` when nobody uses it any more.
+    ///
+    /// # Errors
+    /// `UnknownModel` with the names there are.
+    pub(crate) async fn unload(&self, name: Option<&str>) -> Result<(), ApiError> {
+        self.app.roster.unload(name).await.map_err(|none| no_model(name, none))
+    }
+}
+
+fn no_model(name: Option<&str>, none: NoModel) -> ApiError {
+    match none {
+        NoModel::Unknown { names } => ApiError::UnknownModel {
+            asked: shown(name.unwrap_or_default()),
+            names: names.iter().map(|name| shown(name)).collect::<Vec<_>>().join(" or "),
+        },
     }
 }

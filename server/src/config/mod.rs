@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use models::{DeviceSpec, KvFormat, Placement, Simd};
 
-use crate::app::{Limits, SamplingDefaults};
+use crate::app::{Limits, OllamaManners, SamplingDefaults};
 use crate::http::HttpLimits;
 
 pub(crate) use choice::{ModelChoice, stores};
@@ -54,6 +54,7 @@ pub(crate) struct Config {
     pub(crate) sampling: SamplingDefaults,
     pub(crate) limits: Limits,
     pub(crate) http: HttpLimits,
+    pub(crate) ollama: OllamaManners,
     choices: Choices,
 }
 
@@ -86,6 +87,7 @@ impl Config {
             sampling: read.sampling()?,
             limits: read.limits()?,
             http: read.http()?,
+            ollama: read.ollama()?,
             choices: choices.clone(),
         };
         Ok(config)

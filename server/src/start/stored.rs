@@ -25,9 +25,6 @@ pub(super) fn warn_of_what_is_left_out(stored: &StoredModel, template_name: &str
             "the store's Go template is not one that is known: another template is used"
         );
     }
-    if stored.system.is_some() {
-        tracing::warn!(model = %stored.name, "the store's system text is left out: send it as the first message");
-    }
 }
 
 /// The store's sampling values where nobody set one; what is out of the range of our settings counts as unsaid.

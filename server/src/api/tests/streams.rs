@@ -16,7 +16,6 @@ use crate::api::check;
 use crate::api::error::ApiError;
 use crate::api::generation::{Generation, Step};
 use crate::api::sse::{EventStream, Events, Narrator};
-use crate::api::wire::reply::Usage;
 use crate::http::RequestId;
 
 const PATH: &str = "/v1/chat/completions";
@@ -305,7 +304,7 @@ impl Narrator for Broken {
         panic!("on purpose")
     }
 
-    fn usage(&mut self, _usage: Usage, _events: &mut Events) -> Result<(), ApiError> {
+    fn usage(&mut self, _generation: &Generation, _events: &mut Events) -> Result<(), ApiError> {
         Ok(())
     }
 }
