@@ -1,4 +1,5 @@
-//! `/v1/embeddings`: the same text has the same vector, whatever it is asked with and in whatever form.
+//! `/v1/embeddings` and its kin in Ollama's API: a text has the same vector whatever it is asked with and in whatever
+//! form.
 
 use serde_json::{Value, json};
 
@@ -155,7 +156,7 @@ fn what_cannot_be_embedded_is_refused_by_its_field() {
             "{case}: {error}"
         );
     };
-    let mut field = |request: Value, param: &str| check(request, 400, json!(param), "invalid_value");
+    let field = |request: Value, param: &str| check(request, 400, json!(param), "invalid_value");
     field(json!({}), "input");
     field(json!({"input": []}), "input");
     field(json!({"input": 1}), "input");
@@ -209,4 +210,86 @@ fn a_client_that_leaves_takes_its_texts_with_it() {
     let gone = metric(&server, "tandem_aborted_total", "client_gone");
     assert!((gone - 1.0).abs() < 1e-9, "{gone} requests left by their clients");
     check_serves(&server);
+}
+
+#[test]
+fn ollamas_embed_gives_the_same_vectors_and_counts_what_it_read() {
+    let server = Server::start();
+    let expected = embed(&server, &json!({"input": TEXTS}));
+    let reply = server
+        .post(
+            "/api/embed",
+            &json!({"model": "default", "input": TEXTS, "options": {"num_ctx": 64}, "keep_alive": "5m"}),
+        )
+        .ok();
+    let found: Vec<Vec<f32>> = reply["embeddings"].as_array().unwrap().iter().map(numbers).collect();
+    assert!(found == vectors(&expected));
+    assert_eq!(reply["model"], "default");
+    assert_eq!(reply["prompt_eval_count"], expected["usage"]["prompt_tokens"]);
+    assert!(
+        reply["total_duration"].as_u64() > reply["load_duration"].as_u64(),
+        "{reply}"
+    );
+    let one = server
+        .post("/api/embed", &json!({"input": TEXTS[0], "dimensions": 8}))
+        .ok();
+    let cut = embed(&server, &json!({"input": TEXTS[0], "dimensions": 8}));
+    assert!(numbers(&one["embeddings"][0]) == vectors(&cut)[0]);
+    for nothing in [json!({}), json!({"input": ""}), json!({"input": []})] {
+        let reply = server.post("/api/embed", &nothing).ok();
+        assert_eq!(
+            (&reply["embeddings"], &reply["prompt_eval_count"]),
+            (&json!([]), &json!(0))
+        );
+    }
+}
+
+#[test]
+fn ollamas_older_embeddings_gives_one_vector_at_its_own_length() {
+    let server = Server::start();
+    let expected = vectors(&embed(&server, &json!({"input": "hello"}))).remove(0);
+    // As `curl -d` declares it.
+    let mut connection = server.connect();
+    let body = r#"{"model":"default","prompt":"hello"}"#;
+    connection.write(
+        format!(
+            "POST /api/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .as_bytes(),
+    );
+    let found = numbers(&connection.reply().ok()["embedding"]);
+    let own = length(&found);
+    assert!((own - 1.0).abs() > 1e-3, "a length of {own} is no proof");
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!((found / own - expected).abs() < 1e-5, "{found} / {own}, {expected}");
+    }
+    let nothing = server.post("/api/embeddings", &json!({"model": "default"})).ok();
+    assert_eq!(nothing, json!({"embedding": []}));
+}
+
+#[test]
+fn ollamas_embed_cuts_what_is_too_long_unless_told_not_to() {
+    let server = Server::with(&["--context", "64"]);
+    let long = "1 + 1 = 2; ".repeat(50);
+    let request = |truncate: Value| json!({"input": ["hello", long], "truncate": truncate});
+    let reply = server.post("/api/embed", &request(json!(true))).ok();
+    let hello = server.post("/tokenize", &json!({"prompt": "hello"})).ok()["count"].as_u64();
+    assert_eq!(reply["prompt_eval_count"].as_u64(), hello.map(|tokens| tokens + 64));
+    assert_eq!(server.post("/api/embeddings", &json!({"prompt": long})).status, 200);
+    for (request, words) in [
+        (request(json!(false)), "context length"),
+        (request(json!("no")), "truncate"),
+        (json!({"input": 5}), "input"),
+        (json!({"input": [{}]}), "input[0]"),
+        (json!({"input": "a", "keep_alive": "soon"}), "keep_alive"),
+    ] {
+        let reply = server.post("/api/embed", &request);
+        assert_eq!(reply.status, 400, "{request}");
+        let error: Value = serde_json::from_str(&reply.text()).unwrap();
+        let text = error["error"].as_str().unwrap_or_else(|| panic!("no text: {error}"));
+        assert!(text.contains(words), "{text}");
+    }
+    assert_eq!(server.post("/api/embed", &json!({"model": "nobody"})).status, 404);
 }

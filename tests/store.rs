@@ -175,7 +175,11 @@ fn the_usual_tag_need_not_be_said_and_a_system_text_stands_where_a_conversation_
     for name in ["small", "small:latest"] {
         server.post(CHAT, &with(chat("1 + 1"), json!({"model": name}))).ok();
     }
-    let prompt_tokens = |request: Value| server.post(CHAT, &request).ok()["usage"]["prompt_tokens"].as_u64().unwrap();
+    let prompt_tokens = |request: Value| {
+        server.post(CHAT, &request).ok()["usage"]["prompt_tokens"]
+            .as_u64()
+            .unwrap()
+    };
     let own = json!({"messages": [{"role": "system", "content": ""}, {"role": "user", "content": "1 + 1"}]});
     assert!(prompt_tokens(chat("1 + 1")) > prompt_tokens(with(chat(""), own)));
 }

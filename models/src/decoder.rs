@@ -18,8 +18,8 @@ pub(crate) trait Stage {
     /// Computes the slice's layers for the rows of `batch` on the caches of `lane`.
     ///
     /// * `hidden`  `[rows, hidden]`, the residual stream before the slice
-    /// * `output`  where the slice has the output matrix: becomes `[wanted, vocabulary]` logits (of a part, its own columns),
-    ///   after them `[states, hidden]`; else the residual stream after the slice
+    /// * `output`  becomes the residual stream after the slice; where the slice has the output matrix,
+    ///   `[wanted, vocabulary]` logits, of a part its own columns, and then `[states, hidden]`
     fn forward(&mut self, lane: usize, batch: &Batch, hidden: &[f32], output: &mut Vec<f32>) -> Result<(), Fault>;
 }
 

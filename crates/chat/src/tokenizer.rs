@@ -369,6 +369,20 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_text_keeps_its_end_token_when_it_is_cut() {
+        let mut vocabulary = deepseek_vocabulary();
+        let (bos, eos) = (vocabulary.bos.unwrap(), vocabulary.eos);
+        let plain = Tokenizer::new(vocabulary.clone()).unwrap();
+        vocabulary.add_eos = true;
+        let ended = Tokenizer::new(vocabulary).unwrap();
+        let (a, b) = (u32::from(b'a'), u32::from(b'b'));
+        assert_eq!(plain.encode_whole("ab", 9).unwrap(), [bos, a, b]);
+        assert_eq!(plain.encode_whole("ab", 2).unwrap(), [bos, a]);
+        assert_eq!(ended.encode_whole("ab", 9).unwrap(), [bos, a, b, eos]);
+        assert_eq!(ended.encode_whole("ab", 3).unwrap(), [bos, a, eos]);
+    }
+
+    #[test]
     fn a_prompt_has_one_bos_whoever_wrote_it() {
         let tokenizer = deepseek();
         let bos = special(&tokenizer, "<｜begin▁of▁sentence｜>");

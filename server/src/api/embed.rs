@@ -49,6 +49,12 @@ impl Api {
         if self.app.drain.is_draining() {
             return Err(ApiError::ShuttingDown);
         }
+        if inputs.is_empty() {
+            return Ok(Embedded {
+                vectors: Vec::new(),
+                prompt_tokens: 0,
+            });
+        }
         let (tokenizer, context_tokens) = (model.tokenizer.clone(), model.context_tokens());
         let encode = move || {
             let each = |input| encode(&tokenizer, input, context_tokens, overlong);

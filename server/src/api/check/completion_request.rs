@@ -50,7 +50,7 @@ pub(crate) fn completion_request(request: GenerateRequest, rules: &Rules<'_>) ->
 }
 
 /// The texts or token ids of a field that may have one or up to `sources_max` of either.
-pub(super) fn sources(
+pub(crate) fn sources(
     param: &str,
     given: Field<Prompt>,
     sources_max: usize,

@@ -17,9 +17,9 @@ mod tests;
 use crate::app::{Limits, SamplingDefaults};
 
 pub(crate) use chat_request::{ChatRequest, Showing, chat_request};
-pub(crate) use completion_request::{CompletionRequest, PromptSource, completion_request, in_vocabulary};
+pub(crate) use completion_request::{CompletionRequest, PromptSource, completion_request, in_vocabulary, sources};
 pub(crate) use embedding_request::{EmbeddingInputs, embedding_request};
-pub(crate) use field::flag_or;
+pub(crate) use field::{count, flag_or, text};
 pub(crate) use messages::messages;
 pub(crate) use options::{Delivery, Options, TokenNames, model};
 
