@@ -13,6 +13,7 @@ mod placements;
 mod round_robin;
 mod same_answer;
 
+mod browsers;
 mod chat_api;
 mod completions_api;
 mod models_api;

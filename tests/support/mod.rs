@@ -4,6 +4,6 @@ mod http;
 mod server;
 mod talk;
 
-pub(crate) use http::{Connection, Events};
+pub(crate) use http::{Connection, Events, Reply};
 pub(crate) use server::{Server, command};
 pub(crate) use talk::*;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use models::{DeviceSpec, KvFormat, Placement, Simd};
 
 use crate::app::{Limits, SamplingDefaults};
-use crate::http::HttpLimits;
+use crate::http::{HttpLimits, Origins};
 
 pub(crate) use choice::{ModelChoice, stores};
 pub(crate) use error::{ConfigError, Source};
@@ -48,6 +48,10 @@ pub(crate) struct Config {
     pub(crate) kv: KvFormat,
     pub(crate) simd: Simd,
     pub(crate) listen: SocketAddr,
+    /// Whose web pages may call.
+    pub(crate) origins: Origins,
+    /// Names of the server beside those of every machine.
+    pub(crate) hosts: Vec<String>,
     pub(crate) drain: Duration,
     pub(crate) log_filter: String,
     pub(crate) log_format: LogFormat,
@@ -80,6 +84,8 @@ impl Config {
             kv: read.kv()?,
             simd: read.simd()?,
             listen: read.listen()?,
+            origins: read.origins()?,
+            hosts: read.hosts()?,
             drain: read.seconds("drain_seconds", 0..=86_400)?,
             log_filter: read.log_filter()?,
             log_format: read.log_format()?,

@@ -89,6 +89,8 @@ pub(crate) const SETTINGS: &[Setting] = {
         setting(Model, "simd", "SET", "avx512", "The widest vector instructions to use where the processor has them: `scalar`, `avx2` or `avx512`"),
         setting(Serving, "listen", "IP:PORT", "127.0.0.1:11434", "Where to listen"),
         setting(Serving, "insecure", "BOOL", "false", "Listen beyond this machine although nobody needs a key"),
+        setting(Serving, "origins", "LIST", "*", "Whose web pages may call: `*` for all, or such as https://chat.example,http://localhost:*"),
+        setting(Serving, "hosts", "LIST", "", "Names of this server beside localhost, this machine's and private addresses, such as gpu.example"),
         setting(Serving, "drain_seconds", "SECONDS", "30", "How long running replies may go on after SIGTERM"),
         setting(Logging, "log", "FILTER", "info", "What to log: a level, or tracing's `target=level,...`"),
         setting(Logging, "log_format", "FORMAT", "text", "`text` for people, `json` for machines"),

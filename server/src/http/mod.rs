@@ -4,6 +4,8 @@
 mod accept;
 mod body;
 mod connection;
+mod cors;
+mod host;
 mod notes;
 mod places;
 mod record;
@@ -13,6 +15,8 @@ mod request_id;
 use std::time::Duration;
 
 pub(crate) use accept::{Closing, Front};
+pub(crate) use cors::Origins;
+pub(crate) use host::Hosts;
 pub(crate) use notes::Notes;
 pub(crate) use record::InFlight;
 pub(crate) use refuse::{Guards, guarded};
