@@ -17,6 +17,7 @@ mod browsers;
 mod chat_api;
 mod completions_api;
 mod models_api;
+mod responses_api;
 
 mod hostile_bodies;
 mod hostile_numbers;

@@ -32,6 +32,14 @@ impl Events {
         Ok(())
     }
 
+    /// Adds one object as an event with a name.
+    pub(crate) fn push_named(&mut self, name: &'static str, object: &impl Serialize) -> Result<(), ApiError> {
+        let line = json::to_line(object)?;
+        let event = [b"event: ", name.as_bytes(), b"\ndata: ", &line, b"\n\n"].concat();
+        self.0.push_back(event.into());
+        Ok(())
+    }
+
     fn push_line(&mut self, line: &[u8]) {
         self.0.push_back([b"data: ", line, b"\n\n"].concat().into());
     }
@@ -39,6 +47,9 @@ impl Events {
 
 /// Puts what happens into the objects of one endpoint.
 pub(crate) trait Narrator: Send + 'static {
+    /// Whether `[DONE]` follows the last event.
+    const ENDS_IN_DONE: bool = true;
+
     /// Waits for the end, then tells all at once.
     fn whole(self, generation: Generation) -> impl Future<Output = Result<Response, ApiError>> + Send;
     /// What is told as soon as the request is admitted.
@@ -47,6 +58,11 @@ pub(crate) trait Narrator: Send + 'static {
     fn step(&mut self, step: Step, events: &mut Events) -> Result<(), ApiError>;
     /// The count of tokens at the end.
     fn usage(&mut self, usage: Usage, events: &mut Events) -> Result<(), ApiError>;
+    /// What is told when it breaks after the headers are gone.
+    fn broken(&mut self, error: ApiError, events: &mut Events) -> Result<(), ApiError> {
+        events.push_line(&error.to_json());
+        Ok(())
+    }
 }
 
 /// A reply under way to its client. Its body is pulled: while the client does not read, nothing is made, and the
@@ -130,15 +146,19 @@ impl<N: Narrator> Sending<N> {
                 .narrator
                 .usage(self.stream.generation.usage(), &mut self.events)?;
         }
-        self.events.0.push_back(DONE);
+        if N::ENDS_IN_DONE {
+            self.events.0.push_back(DONE);
+        }
         Ok(())
     }
 
     /// An error ends the stream, without `[DONE]`: clients must not take the reply for whole.
     fn or_error(&mut self, told: Result<(), ApiError>) {
         if let Err(error) = told {
-            self.events.push_line(&error.to_json());
             self.is_over = true;
+            if let Err(error) = self.stream.narrator.broken(error, &mut self.events) {
+                self.events.push_line(&error.to_json());
+            }
         }
     }
 
@@ -146,7 +166,8 @@ impl<N: Narrator> Sending<N> {
         let request_id = self.stream.generation.request_id();
         tracing::error!(request_id, "a stream panicked; its client got an error event");
         self.events.0.clear();
-        self.or_error(Err(ApiError::Internal));
+        self.is_over = true;
+        self.events.push_line(&ApiError::Internal.to_json());
         self.events.0.pop_front()
     }
 }

@@ -4,5 +4,6 @@ mod chat;
 mod completions;
 mod kit;
 mod limits;
+mod responses;
 mod routes;
 mod streams;
