@@ -10,13 +10,12 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use library::store::OwnStore;
 use models::{DeviceSpec, KvFormat, Placement, Simd};
 
 use crate::app::{Limits, SamplingDefaults};
 use crate::http::HttpLimits;
 
-pub(crate) use choice::{ModelChoice, stores};
+pub(crate) use choice::{ModelChoice, own_store, stores};
 pub(crate) use error::{ConfigError, Source};
 use read::Reader;
 pub(crate) use read::split;
@@ -35,9 +34,6 @@ pub(crate) enum LogFormat {
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) model: ModelChoice,
-    /// The store that is ours to change.
-    #[expect(dead_code, reason = "what writes to it is being built beside it")]
-    pub(crate) store: OwnStore,
     /// The engines' devices, in order.
     pub(crate) devices: Vec<DeviceSpec>,
     /// How the model lies on them; none: as fits best.
@@ -69,12 +65,10 @@ impl Config {
     pub(crate) fn resolve(said: &Said) -> Result<Config, ConfigError> {
         let choices = said.choose()?;
         let read = Reader(&choices);
-        let store = read.store(&said.environment);
         let devices = read.devices()?;
         let weights = read.weights(devices.len())?;
         let config = Config {
-            model: read.model(&store, &said.environment)?,
-            store,
+            model: read.model(&said.environment)?,
             devices,
             placement: read.placement()?,
             weights,

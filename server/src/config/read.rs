@@ -3,13 +3,13 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use library::store::OwnStore;
 use models::{DeviceSpec, KvFormat, Placement, Simd};
 
-use super::choice::own_store;
+use super::choice::{own_store, own_store_at};
 use super::error::{ConfigError, Source};
 use super::sources::{Choices, Chosen};
 use super::{LogFormat, ModelChoice};
@@ -88,17 +88,13 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn store(&self, environment: &[(OsString, OsString)]) -> OwnStore {
-        own_store(&self.chosen("store").text, environment)
-    }
-
-    pub(super) fn model(
-        &self,
-        own: &OwnStore,
-        environment: &[(OsString, OsString)],
-    ) -> Result<ModelChoice, ConfigError> {
+    pub(super) fn model(&self, environment: &[(OsString, OsString)]) -> Result<ModelChoice, ConfigError> {
+        let own = match self.chosen("store").text.as_str() {
+            "" => own_store(environment),
+            said => own_store_at(Path::new(said), environment),
+        };
         let Chosen { text, from } = self.chosen("model");
-        ModelChoice::among(&text, own, environment).map_err(|cause| ConfigError::Name { cause, from })
+        ModelChoice::among(&text, &own, environment).map_err(|cause| ConfigError::Name { cause, from })
     }
 
     pub(super) fn devices(&self) -> Result<Vec<DeviceSpec>, ConfigError> {
