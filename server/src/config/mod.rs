@@ -18,7 +18,7 @@ use crate::app::{Limits, OllamaManners, SamplingDefaults};
 use crate::http::{HttpLimits, Origins};
 use crate::roster::{Alias, KeepAlive};
 
-pub(crate) use choice::{ModelChoice, stores};
+pub(crate) use choice::{ModelChoice, own_store, stores};
 pub(crate) use error::{ConfigError, Source};
 use read::Reader;
 pub(crate) use read::split;

@@ -3,13 +3,14 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use library::store::OwnStore;
 use models::{DeviceSpec, KvFormat, Placement, Simd};
 
-use super::choice::own_store;
+use super::choice::{own_store, own_store_at};
 use super::error::{ConfigError, Source};
 use super::sources::{Choices, Chosen};
 use super::{LogFormat, ModelChoice};
@@ -93,7 +94,10 @@ impl Reader<'_> {
     }
 
     pub(super) fn store(&self, environment: &[(OsString, OsString)]) -> OwnStore {
-        own_store(&self.chosen("store").text, environment)
+        match self.chosen("store").text.as_str() {
+            "" => own_store(environment),
+            said => own_store_at(Path::new(said), environment),
+        }
     }
 
     pub(super) fn model(
