@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 use crate::dispatch::Station;
 use crate::job::{Event, Finish, Token};
 use crate::model::{LanguageModel, ModelError, ModelShape, Segment};
-use crate::sampler::{SampleError, Scratch};
+use crate::sampler::Scratch;
 use crate::scheduler::{Scheduler, Turn};
-use crate::sequence::Sequence;
+use crate::sequence::{NoToken, Sequence};
 use crate::settings::EngineSettings;
 use crate::status::Gauges;
 
@@ -31,12 +31,6 @@ pub(crate) struct Remains {
     pub(crate) model: Box<dyn LanguageModel>,
     /// Oldest first, without blocks.
     pub(crate) sequences: Vec<Sequence>,
-}
-
-/// Why a sequence got no token.
-enum NoToken {
-    Logits(SampleError),
-    Panic,
 }
 
 impl Engine {
@@ -155,10 +149,14 @@ impl Engine {
                 continue;
             }
             let row = rows.next().unwrap_or_default();
-            let sampled = sample(sequence, row, &mut self.scratch);
+            let chosen = choose(sequence, row, &mut self.scratch);
             let serial = sequence.serial;
-            let finish = match sampled {
-                Ok(token) => self.give_out(*turn, token, alone),
+            let finish = match chosen {
+                Ok(Some(token)) => self.give_out(*turn, token, alone),
+                Ok(None) => {
+                    self.scheduler.commit(*turn);
+                    Some(Finish::End)
+                }
                 Err(reason) => Some(self.refuse_row(*turn, &reason)),
             };
             ended.extend(finish.map(|finish| (serial, finish)));
@@ -188,18 +186,18 @@ impl Engine {
         finish
     }
 
-    /// Ends a sequence whose row is no use. What it computed may be no use either, so nobody shall find it in the cache.
+    /// Ends a sequence that cannot go on. If its row is no use, what it computed may be no use either, so nobody shall
+    /// find it in the cache.
     fn refuse_row(&mut self, turn: Turn, reason: &NoToken) -> Finish {
-        if let Some(sequence) = self.scheduler.running.get(turn.running_index) {
+        if let NoToken::Row(_) = reason {
+            self.gauges(|gauges| gauges.rows_not_finite.add(1));
+        }
+        if let (NoToken::Row(_) | NoToken::Panic, Some(sequence)) =
+            (reason, self.scheduler.running.get(turn.running_index))
+        {
             self.scheduler.pool.forget(&sequence.block_table);
         }
-        match reason {
-            NoToken::Logits(error) => {
-                self.gauges(|gauges| gauges.rows_not_finite.add(1));
-                Finish::Failed(format!("no token can be chosen: {error}"))
-            }
-            NoToken::Panic => Finish::Failed("choosing the token failed".to_owned()),
-        }
+        Finish::Failed(reason.to_string())
     }
 
     /// Ends a sequence that has no blocks any more.
@@ -264,11 +262,7 @@ impl Engine {
 }
 
 /// The next token of a sequence. A panic while choosing it ends that sequence, not the engine.
-fn sample(sequence: &mut Sequence, row: &[f32], scratch: &mut Scratch) -> Result<Token, NoToken> {
-    let sampler = &mut sequence.sampler;
-    // Unwind safe: on a panic the sampler's sequence ends, and the scratch is filled anew each time.
-    match catch_unwind(AssertUnwindSafe(|| sampler.sample(row, scratch))) {
-        Ok(sampled) => sampled.map_err(NoToken::Logits),
-        Err(_) => Err(NoToken::Panic),
-    }
+fn choose(sequence: &mut Sequence, row: &[f32], scratch: &mut Scratch) -> Result<Option<Token>, NoToken> {
+    // Unwind safe: on a panic the sequence ends, and the scratch is filled anew each time.
+    catch_unwind(AssertUnwindSafe(|| sequence.choose(row, scratch))).unwrap_or(Err(NoToken::Panic))
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::constraint::Constraint;
 use crate::model::ModelShape;
 
 /// How the next token is chosen. The default is the model's own distribution: temperature 1, nothing cut or bent.
@@ -64,6 +65,8 @@ pub struct Job {
     pub ignore_end: bool,
     /// Jobs share cached prompts only within one scope, so that nobody can time another's prompts.
     pub cache_scope: u64,
+    /// What may be said; `None` is anything.
+    pub constraint: Option<Box<dyn Constraint>>,
 }
 
 /// One thing that happened to a job, in order: `Started`, any number of `Token`, `Finished`.
@@ -94,7 +97,7 @@ pub struct Token {
 /// How a job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finish {
-    /// The model gave an end token.
+    /// The model gave an end token, or its constraint left nothing to say.
     End,
     /// `output_tokens_max` or the context was reached.
     Length,
@@ -248,6 +251,7 @@ mod tests {
             end_tokens: Arc::from([]),
             ignore_end: false,
             cache_scope: 0,
+            constraint: None,
         }
     }
 

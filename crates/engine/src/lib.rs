@@ -4,6 +4,7 @@
 //! the arithmetic on the engine's own thread.
 
 mod blocks;
+mod constraint;
 mod dispatch;
 mod engine;
 mod engines;
@@ -22,6 +23,7 @@ mod worker;
 #[cfg(test)]
 mod simulation;
 
+pub use constraint::{Allowed, Constraint, ConstraintError, Mask};
 pub use dispatch::Accepted;
 pub use engines::Engines;
 pub use job::{Event, Finish, Job, Refused, Sampling, Token};

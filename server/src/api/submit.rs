@@ -138,6 +138,7 @@ impl Api {
                 end_tokens: Arc::clone(&self.end_tokens),
                 ignore_end: options.ignore_end,
                 cache_scope: CACHE_SCOPE,
+                constraint: None,
             }
         })
     }

@@ -190,6 +190,7 @@ mod tests {
             end_tokens: Arc::default(),
             ignore_end: false,
             cache_scope: 0,
+            constraint: None,
         };
         let mut accepted = engines.submit(vec![job]).unwrap();
         while let Some(event) = accepted.replies[0].next().await {

@@ -4,6 +4,7 @@
 
 mod claims;
 mod model;
+mod rule;
 mod world;
 
 use crate::job::{Job, Refused};
