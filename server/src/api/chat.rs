@@ -5,7 +5,10 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use chat::{Piece, Start};
+use chat::{Message, Piece, Start, Thinking, ToolCall};
+use serde_json::Value;
+
+use uuid::Uuid;
 
 use super::Api;
 use super::body::JsonBody;
@@ -14,12 +17,15 @@ use super::error::ApiError;
 use super::generation::{Generation, Step};
 use super::logprobs::TokenNamer;
 use super::sse::{Events, Narrator};
+use super::submit::head;
 use super::text::refused_text;
-use super::wire::chat::{Choice, ChunkChoice, Delta, Logprobs, Message, TokenLogprob};
+use super::waiting::Signs;
+use super::wire::chat::{self as wire, Choice, ChunkChoice, Delta, Logprobs, TokenLogprob};
 use super::wire::json::json_response;
 use super::wire::reply::{Envelope, FinishReason, Head, Usage};
 use super::wire::request::GenerateRequest;
 use crate::http::RequestId;
+use crate::roster::Lease;
 
 /// Answers a conversation, whole or as a stream.
 pub(crate) async fn create(
@@ -27,28 +33,56 @@ pub(crate) async fn create(
     Extension(request_id): Extension<RequestId>,
     JsonBody(request): JsonBody<GenerateRequest>,
 ) -> Result<Response, ApiError> {
-    let ChatRequest {
-        messages,
-        thinking,
-        showing,
-        options,
-    } = check::chat_request(request, &api.rules())?;
-    api.check_model(options.model.as_deref())?;
-    let start = if api.app.template.starts_in_thought(thinking) {
-        Start::Thought
-    } else {
-        Start::Answer
+    let name = check::model(&request.model)?;
+    let signs = check::streams(&request)?.then_some(Signs::Comments);
+    let answer = async move |api: Arc<Api>, model: Lease| {
+        let ChatRequest {
+            messages,
+            thinking,
+            showing,
+            options,
+        } = check::chat_request(request, &api.rules(&model))?;
+        let tools = options.tools.offered.clone();
+        let (prompt, start) = api.prompt(&model, messages, tools, thinking).await?;
+        let submitted = api.submit(&model, vec![prompt], start, &options, request_id).await?;
+        let reply = Reply::new(&model, showing, &options);
+        api.deliver(submitted, reply, options.delivery).await
     };
-    let app = api.app.clone();
-    let encode = move || {
-        let prompt = app.template.render(&messages, thinking);
-        let tokens = prompt.and_then(|prompt| app.tokenizer.encode_prompt(&prompt));
-        tokens.map_err(|error| refused_text("messages", error))
-    };
-    let prompt = api.text_lane.run(encode).await?;
-    let submitted = api.submit(vec![prompt], start, &options, request_id)?;
-    let reply = Reply::new(&api, showing, &options);
-    api.deliver(submitted, reply, options.delivery).await
+    api.with_model(name, signs, answer).await
+}
+
+impl Api {
+    /// The tokens of a conversation, and what the reply to it begins with. A model's name may ask for no thought.
+    ///
+    /// * `tools`  in OpenAI's form, only for a model that knows tools
+    ///
+    /// # Errors
+    /// What the template or the tokenizer cannot take.
+    pub(crate) async fn prompt(
+        &self,
+        model: &Lease,
+        messages: Vec<Message>,
+        tools: Vec<Value>,
+        thinking: Thinking,
+    ) -> Result<(Vec<u32>, Start), ApiError> {
+        let thinking = if model.skips_thought {
+            Thinking::Skipped
+        } else {
+            thinking
+        };
+        let start = if model.template.starts_in_thought(thinking) {
+            Start::Thought
+        } else {
+            Start::Answer
+        };
+        let model = model.clone();
+        let encode = move || {
+            let prompt = model.template.render_with_tools(&messages, &tools, thinking);
+            let tokens = prompt.and_then(|prompt| model.tokenizer.encode_prompt(&prompt));
+            tokens.map_err(|error| refused_text("messages", error))
+        };
+        Ok((self.text_lane.run(encode).await?, start))
+    }
 }
 
 /// A reply in the making, whole or streamed: the one place that decides what is thought, answer, or not shown.
@@ -64,16 +98,19 @@ struct ChoiceSoFar {
     shown: Shown,
     /// Of tokens whose text is still held back.
     logprobs: Vec<TokenLogprob>,
+    /// Calls of tools so far.
+    calls: usize,
 }
 
 /// Some text as the client sees it.
 enum Part {
     Thought(String),
     Answer(String),
+    Call(wire::ToolCall),
 }
 
 impl Reply {
-    fn new(api: &Api, showing: Showing, options: &Options) -> Reply {
+    fn new(model: &Lease, showing: Showing, options: &Options) -> Reply {
         let object = match options.delivery {
             Delivery::Whole => "chat.completion",
             Delivery::Streamed { .. } => "chat.completion.chunk",
@@ -84,11 +121,12 @@ impl Reply {
                 tags: Tags::None,
             },
             logprobs: Vec::new(),
+            calls: 0,
         };
         Reply {
-            head: api.head("chatcmpl", object, options),
+            head: head(model, "chatcmpl", object, options),
             namer: TokenNamer {
-                tokenizer: api.app.tokenizer.clone(),
+                tokenizer: model.tokenizer.clone(),
                 names: options.token_names,
             },
             with_logprobs: options.sampling.logprobs.is_some(),
@@ -108,6 +146,11 @@ impl Reply {
         step.pieces
             .into_iter()
             .for_each(|piece| choice.shown.show(piece, &mut parts));
+        for call in step.calls {
+            choice.shown.close(&mut parts);
+            parts.push(Part::Call(called(call, choice.calls)));
+            choice.calls += 1;
+        }
         if let Some(reason) = step.finish {
             choice.shown.end(reason, &mut parts);
         }
@@ -149,11 +192,12 @@ impl Narrator for Reply {
     async fn whole(mut self, mut generation: Generation) -> Result<Response, ApiError> {
         let choice = |index| Choice {
             index,
-            message: Message {
+            message: wire::Message {
                 role: "assistant",
                 content: String::new(),
                 refusal: None,
                 reasoning_content: String::new(),
+                tool_calls: Vec::new(),
             },
             logprobs: self.with_logprobs.then(Logprobs::default),
             finish_reason: FinishReason::Stop,
@@ -169,6 +213,7 @@ impl Narrator for Reply {
                 match part {
                     Part::Thought(text) => choice.message.reasoning_content.push_str(&text),
                     Part::Answer(text) => choice.message.content.push_str(&text),
+                    Part::Call(call) => choice.message.tool_calls.push(wire::ToolCall { index: None, ..call }),
                 }
             }
             if let Some(all) = &mut choice.logprobs {
@@ -207,6 +252,7 @@ impl Narrator for Reply {
                     reasoning_content: text,
                 },
                 Part::Answer(text) => Delta::Answer { content: text },
+                Part::Call(call) => Delta::Calls { tool_calls: [call] },
             };
             self.push(events, index, delta, std::mem::take(&mut logprobs), None)?;
         }
@@ -223,6 +269,27 @@ impl Narrator for Reply {
             usage: Some(usage),
         })
     }
+}
+
+/// A call as the wire has it.
+fn called(call: ToolCall, index: usize) -> wire::ToolCall {
+    wire::ToolCall {
+        index: Some(index),
+        id: call_id(),
+        r#type: "function",
+        function: wire::CalledFunction {
+            name: call.name,
+            arguments: call.arguments.to_string(),
+        },
+    }
+}
+
+/// `call_` and eight letters or digits, by which the tool's result will name the call.
+pub(crate) fn call_id() -> String {
+    const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let bytes = Uuid::new_v4().into_bytes();
+    let letter = |byte: &u8| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]);
+    format!("call_{}", bytes.iter().rev().take(8).map(letter).collect::<String>())
 }
 
 /// How the thought of one choice is shown.

@@ -52,6 +52,9 @@ pub(crate) enum ApiError {
         /// The names there are.
         names: String,
     },
+    /// The model could not be loaded.
+    #[error("{0}")]
+    ModelLoad(String),
     /// No such address.
     #[error("{0}")]
     UnknownRoute(String),
@@ -119,6 +122,15 @@ impl ApiError {
         }
     }
 
+    /// The same refusal in the name of another field, the one that clients know.
+    pub(crate) fn of(self, param: &str) -> ApiError {
+        match self {
+            ApiError::Field { message, .. } => ApiError::field(param, message),
+            ApiError::Unsupported { message, .. } => ApiError::unsupported(param, message),
+            other => other,
+        }
+    }
+
     /// The status it is answered with.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
@@ -133,7 +145,7 @@ impl ApiError {
             ApiError::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::QueueFull { .. } => StatusCode::TOO_MANY_REQUESTS,
             ApiError::NoEngine | ApiError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
-            ApiError::EngineFailed | ApiError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            ApiError::EngineFailed | ApiError::ModelLoad(_) | ApiError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -154,6 +166,7 @@ impl ApiError {
             ApiError::Unsupported { .. } => "unsupported_parameter",
             ApiError::ContextExceeded { .. } => "context_length_exceeded",
             ApiError::UnknownModel { .. } => "model_not_found",
+            ApiError::ModelLoad(_) => "model_load_failed",
             ApiError::UnknownRoute(_) => "unknown_url",
             ApiError::WrongMethod { .. } => "method_not_allowed",
             ApiError::ContentType { .. } => "unsupported_media_type",
@@ -225,7 +238,7 @@ impl IntoResponse for ApiError {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             // The official clients would send it twice more, and what broke once may break three engines.
-            ApiError::EngineFailed | ApiError::Internal => {
+            ApiError::EngineFailed | ApiError::ModelLoad(_) | ApiError::Internal => {
                 headers.insert("x-should-retry", HeaderValue::from_static("false"));
             }
             _ => {}

@@ -1,21 +1,20 @@
 //! One request's choices while they are generated: joins what the engine says of each, in the order it happens.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Instant;
 
-use chat::{Piece, ReplyDecoder};
+use chat::{Piece, ReplyDecoder, ToolCall, ToolCallParser, ToolPiece};
 use engine::{Event, Finish, Replies, Token};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
 use super::error::ApiError;
-use super::pace::Pace;
 use super::wire::reply::{CompletionTokensDetails, FinishReason, PromptTokensDetails, Usage};
 use crate::drain::Drain;
 use crate::http::RequestId;
 use crate::metrics::{Abort, RequestTimer, TokenUse};
+use crate::roster::Lease;
 
 /// What one event of one choice brought.
 #[derive(Debug, Default)]
@@ -26,6 +25,8 @@ pub(crate) struct Step {
     pub(crate) token: Option<Token>,
     /// Text that can be shown now.
     pub(crate) pieces: Vec<Piece>,
+    /// Calls of tools that are whole now. They are in no piece, and come after the pieces.
+    pub(crate) calls: Vec<ToolCall>,
     /// Why the choice ended, if it did.
     pub(crate) finish: Option<FinishReason>,
 }
@@ -36,6 +37,8 @@ pub(crate) struct Choice {
     pub(crate) replies: Replies,
     /// Its text.
     pub(crate) decoder: ReplyDecoder,
+    /// Tells calls of tools from its text, where there are tools.
+    pub(crate) tools: Option<ToolCallParser>,
     /// Tokens of its prompt, for the first choice of each prompt; 0 for its siblings, which share it.
     pub(crate) prompt_tokens: usize,
 }
@@ -43,6 +46,9 @@ pub(crate) struct Choice {
 /// What is kept of a choice besides its replies.
 struct Progress {
     decoder: ReplyDecoder,
+    tools: Option<ToolCallParser>,
+    /// Whether it called a tool.
+    has_called: bool,
     tokens: usize,
     prompt_tokens: usize,
     cached_tokens: usize,
@@ -53,7 +59,7 @@ struct Progress {
 pub(crate) struct Surroundings {
     pub(crate) timer: RequestTimer,
     pub(crate) drain: Drain,
-    pub(crate) pace: Arc<Pace>,
+    pub(crate) lease: Lease,
     pub(crate) request_id: RequestId,
 }
 
@@ -68,7 +74,7 @@ pub(crate) struct Generation {
     /// Taken when the end has been told.
     timer: Option<RequestTimer>,
     started: Instant,
-    pace: Arc<Pace>,
+    lease: Lease,
     request_id: RequestId,
 }
 
@@ -78,7 +84,7 @@ impl Generation {
         let Surroundings {
             timer,
             drain,
-            pace,
+            lease,
             request_id,
         } = surroundings;
         let leaving = drain.clone();
@@ -89,18 +95,21 @@ impl Generation {
             drain,
             timer: Some(timer),
             started: Instant::now(),
-            pace,
+            lease,
             request_id,
         };
         for (index, choice) in choices.into_iter().enumerate() {
             let Choice {
                 replies,
                 decoder,
+                tools,
                 prompt_tokens,
             } = choice;
             generation.waiting.push(wait(index, replies));
             generation.progress.push(Progress {
                 decoder,
+                tools,
+                has_called: false,
                 tokens: 0,
                 prompt_tokens,
                 cached_tokens: 0,
@@ -206,7 +215,7 @@ impl Generation {
         if let Some(timer) = self.timer.take() {
             timer.finished(reason.as_str(), usage);
         }
-        self.pace.record(self.started.elapsed());
+        self.lease.pace.record(self.started.elapsed());
     }
 
     /// A job fails when its engine does, and when the engines are stopped at the end of a drain.
@@ -249,13 +258,16 @@ impl Progress {
     fn token(&mut self, choice: usize, token: Token) -> Step {
         self.tokens += 1;
         let pieces = self.decoder.push(token.id);
-        if self.decoder.stopped() {
-            self.finish = Some(FinishReason::Stop);
+        let is_over = self.decoder.stopped();
+        let (pieces, calls) = self.tell_calls(pieces, is_over);
+        if is_over {
+            self.finish = Some(self.reason(FinishReason::Stop));
         }
         Step {
             choice,
             token: Some(token),
             pieces,
+            calls,
             finish: self.finish,
         }
     }
@@ -264,12 +276,49 @@ impl Progress {
         if reason == FinishReason::Stop {
             self.tokens += 1; // The end token itself.
         }
-        self.finish = Some(reason);
+        let pieces = self.decoder.finish();
+        let (pieces, calls) = self.tell_calls(pieces, true);
+        self.finish = Some(self.reason(reason));
         Step {
             choice,
             token: None,
-            pieces: self.decoder.finish(),
+            pieces,
+            calls,
             finish: self.finish,
+        }
+    }
+
+    /// Takes calls of tools out of an answer's pieces.
+    fn tell_calls(&mut self, pieces: Vec<Piece>, is_over: bool) -> (Vec<Piece>, Vec<ToolCall>) {
+        let Some(tools) = &mut self.tools else {
+            return (pieces, Vec::new());
+        };
+        let (mut shown, mut told) = (Vec::new(), Vec::new());
+        for piece in pieces {
+            match piece {
+                Piece::Thought(_) => shown.push(piece),
+                Piece::Answer(text) => told.extend(tools.push(&text)),
+            }
+        }
+        if is_over {
+            told.extend(tools.finish());
+        }
+        let mut calls = Vec::new();
+        for piece in told {
+            match piece {
+                ToolPiece::Text(text) => shown.push(Piece::Answer(text)),
+                ToolPiece::Call(call) => calls.push(call),
+            }
+        }
+        self.has_called |= !calls.is_empty();
+        (shown, calls)
+    }
+
+    fn reason(&self, reason: FinishReason) -> FinishReason {
+        if reason == FinishReason::Stop && self.has_called {
+            FinishReason::ToolCalls
+        } else {
+            reason
         }
     }
 }

@@ -5,21 +5,27 @@
 mod chat_request;
 mod completion_request;
 mod field;
+mod form;
 mod messages;
 mod options;
 mod sampling;
+mod tools;
 mod unsupported;
 
 #[cfg(test)]
 mod tests;
 
+use chat::ToolFormat;
+
 use crate::app::{Limits, SamplingDefaults};
 
 pub(crate) use chat_request::{ChatRequest, Showing, chat_request};
 pub(crate) use completion_request::{CompletionRequest, PromptSource, completion_request, in_vocabulary};
-pub(crate) use field::{flag_or, text};
+pub(crate) use field::flag_or;
+pub(crate) use form::Form;
 pub(crate) use messages::messages;
-pub(crate) use options::{Delivery, Options, TokenNames};
+pub(crate) use options::{Delivery, Options, TokenNames, model, streams};
+pub(crate) use tools::Tools;
 
 /// What requests are checked against.
 #[derive(Clone, Copy)]
@@ -30,4 +36,6 @@ pub(crate) struct Rules<'a> {
     pub(crate) defaults: &'a SamplingDefaults,
     /// Token ids are below this.
     pub(crate) vocabulary: usize,
+    /// How the model calls tools, if it knows any.
+    pub(crate) tools: Option<ToolFormat>,
 }

@@ -34,6 +34,7 @@ fn with_rules<T>(check: impl Fn(GenerateRequest, &Rules<'_>) -> T, body: &str) -
         limits: &limits,
         defaults: &defaults,
         vocabulary: VOCABULARY,
+        tools: None,
     };
     Ok(check(parse(body.as_bytes())?, &rules))
 }
