@@ -16,6 +16,26 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     /// Set when the process has been told to stop.
     pub(crate) drain: Drain,
+    /// What Ollama's clients are told and shown.
+    pub(crate) ollama: OllamaManners,
+}
+
+/// How this program behaves where it stands in for Ollama.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OllamaManners {
+    /// The version it gives itself out for; clients choose by it what they send.
+    pub(crate) version: String,
+    /// How a thought is shown to a request that does not say whether it wants one.
+    pub(crate) think: ThinkShown,
+}
+
+/// How Ollama's clients get to see a thought that they did not ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ThinkShown {
+    /// In the text, between think tags, as Ollama did before 0.9.
+    Inline,
+    /// In a field of its own, as Ollama does since 0.12.4.
+    Split,
 }
 
 /// The name and the measures of the served model, as `/v1/models` and the start-up lines tell them.

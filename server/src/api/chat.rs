@@ -7,22 +7,21 @@ use axum::extract::State;
 use axum::response::Response;
 use chat::{Message, Piece, Start, Thinking, ToolCall};
 use serde_json::Value;
-
 use uuid::Uuid;
 
 use super::Api;
 use super::body::JsonBody;
 use super::check::{self, ChatRequest, Delivery, Options, Showing};
 use super::error::ApiError;
+use super::framing::Framing;
 use super::generation::{Generation, Step};
 use super::logprobs::TokenNamer;
 use super::sse::{Events, Narrator};
 use super::submit::head;
 use super::text::refused_text;
-use super::waiting::Signs;
 use super::wire::chat::{self as wire, Choice, ChunkChoice, Delta, Logprobs, TokenLogprob};
 use super::wire::json::json_response;
-use super::wire::reply::{Envelope, FinishReason, Head, Usage};
+use super::wire::reply::{Envelope, FinishReason, Head};
 use super::wire::request::GenerateRequest;
 use crate::http::RequestId;
 use crate::roster::Lease;
@@ -34,7 +33,7 @@ pub(crate) async fn create(
     JsonBody(request): JsonBody<GenerateRequest>,
 ) -> Result<Response, ApiError> {
     let name = check::model(&request.model)?;
-    let signs = check::streams(&request)?.then_some(Signs::Comments);
+    let framing = check::streams(&request)?.then_some(Framing::Events);
     let answer = async move |api: Arc<Api>, model: Lease| {
         let ChatRequest {
             messages,
@@ -48,7 +47,7 @@ pub(crate) async fn create(
         let reply = Reply::new(&model, showing, &options);
         api.deliver(submitted, reply, options.delivery).await
     };
-    api.with_model(name, signs, answer).await
+    api.with_model(name, framing, answer).await
 }
 
 impl Api {
@@ -65,24 +64,47 @@ impl Api {
         tools: Vec<Value>,
         thinking: Thinking,
     ) -> Result<(Vec<u32>, Start), ApiError> {
-        let thinking = if model.skips_thought {
-            Thinking::Skipped
-        } else {
-            thinking
-        };
-        let start = if model.template.starts_in_thought(thinking) {
-            Start::Thought
-        } else {
-            Start::Answer
-        };
+        let thinking = asked_of(model, thinking);
         let model = model.clone();
-        let encode = move || {
-            let prompt = model.template.render_with_tools(&messages, &tools, thinking);
-            let tokens = prompt.and_then(|prompt| model.tokenizer.encode_prompt(&prompt));
-            tokens.map_err(|error| refused_text("messages", error))
-        };
+        let start = start(&model, thinking);
+        let encode = move || conversation_tokens(&model, &model.opening.before(messages), &tools, thinking);
         Ok((self.text_lane.run(encode).await?, start))
     }
+}
+
+/// Whether the model thinks after all: its name may ask for no thought.
+pub(crate) fn asked_of(model: &Lease, thinking: Thinking) -> Thinking {
+    if model.skips_thought {
+        Thinking::Skipped
+    } else {
+        thinking
+    }
+}
+
+/// What the reply to a prompt rendered so begins with.
+pub(crate) fn start(model: &Lease, thinking: Thinking) -> Start {
+    if model.template.starts_in_thought(thinking) {
+        Start::Thought
+    } else {
+        Start::Answer
+    }
+}
+
+/// The tokens of a whole conversation, its opening included. Takes milliseconds.
+///
+/// * `tools`  in OpenAI's form, only for a model that knows tools
+///
+/// # Errors
+/// What the template or the tokenizer cannot take.
+pub(crate) fn conversation_tokens(
+    model: &Lease,
+    messages: &[Message],
+    tools: &[Value],
+    thinking: Thinking,
+) -> Result<Vec<u32>, ApiError> {
+    let prompt = model.template.render_with_tools(messages, tools, thinking);
+    let tokens = prompt.and_then(|prompt| model.tokenizer.encode_prompt(&prompt));
+    tokens.map_err(|error| refused_text("messages", error))
 }
 
 /// A reply in the making, whole or streamed: the one place that decides what is thought, answer, or not shown.
@@ -103,10 +125,10 @@ struct ChoiceSoFar {
 }
 
 /// Some text as the client sees it.
-enum Part {
+pub(crate) enum Part {
     Thought(String),
     Answer(String),
-    Call(wire::ToolCall),
+    Call(ToolCall),
 }
 
 impl Reply {
@@ -116,10 +138,7 @@ impl Reply {
             Delivery::Streamed { .. } => "chat.completion.chunk",
         };
         let choice = |_| ChoiceSoFar {
-            shown: Shown {
-                showing,
-                tags: Tags::None,
-            },
+            shown: Shown::new(showing),
             logprobs: Vec::new(),
             calls: 0,
         };
@@ -147,9 +166,7 @@ impl Reply {
             .into_iter()
             .for_each(|piece| choice.shown.show(piece, &mut parts));
         for call in step.calls {
-            choice.shown.close(&mut parts);
-            parts.push(Part::Call(called(call, choice.calls)));
-            choice.calls += 1;
+            choice.shown.call(call, &mut parts);
         }
         if let Some(reason) = step.finish {
             choice.shown.end(reason, &mut parts);
@@ -163,6 +180,13 @@ impl Reply {
                 Vec::new()
             },
         )
+    }
+
+    /// The place of a choice's next call among its calls.
+    fn next_call(&mut self, index: usize) -> Option<usize> {
+        let calls = &mut self.choices.get_mut(index)?.calls;
+        *calls += 1;
+        Some(*calls - 1)
     }
 
     fn push(
@@ -213,7 +237,7 @@ impl Narrator for Reply {
                 match part {
                     Part::Thought(text) => choice.message.reasoning_content.push_str(&text),
                     Part::Answer(text) => choice.message.content.push_str(&text),
-                    Part::Call(call) => choice.message.tool_calls.push(wire::ToolCall { index: None, ..call }),
+                    Part::Call(call) => choice.message.tool_calls.push(called(call, None)),
                 }
             }
             if let Some(all) = &mut choice.logprobs {
@@ -252,7 +276,9 @@ impl Narrator for Reply {
                     reasoning_content: text,
                 },
                 Part::Answer(text) => Delta::Answer { content: text },
-                Part::Call(call) => Delta::Calls { tool_calls: [call] },
+                Part::Call(call) => Delta::Calls {
+                    tool_calls: [called(call, self.next_call(index))],
+                },
             };
             self.push(events, index, delta, std::mem::take(&mut logprobs), None)?;
         }
@@ -262,19 +288,19 @@ impl Narrator for Reply {
         }
     }
 
-    fn usage(&mut self, usage: Usage, events: &mut Events) -> Result<(), ApiError> {
+    fn usage(&mut self, generation: &Generation, events: &mut Events) -> Result<(), ApiError> {
         events.push(&Envelope::<ChunkChoice> {
             head: &self.head,
             choices: &[],
-            usage: Some(usage),
+            usage: Some(generation.usage()),
         })
     }
 }
 
 /// A call as the wire has it.
-fn called(call: ToolCall, index: usize) -> wire::ToolCall {
+fn called(call: ToolCall, index: Option<usize>) -> wire::ToolCall {
     wire::ToolCall {
-        index: Some(index),
+        index,
         id: call_id(),
         r#type: "function",
         function: wire::CalledFunction {
@@ -293,7 +319,7 @@ pub(crate) fn call_id() -> String {
 }
 
 /// How the thought of one choice is shown.
-struct Shown {
+pub(crate) struct Shown {
     showing: Showing,
     tags: Tags,
 }
@@ -307,7 +333,16 @@ enum Tags {
 }
 
 impl Shown {
-    fn show(&mut self, piece: Piece, parts: &mut Vec<Part>) {
+    /// Of a reply that begins.
+    pub(crate) fn new(showing: Showing) -> Shown {
+        Shown {
+            showing,
+            tags: Tags::None,
+        }
+    }
+
+    /// Adds what is seen of a piece.
+    pub(crate) fn show(&mut self, piece: Piece, parts: &mut Vec<Part>) {
         match (self.showing, piece) {
             (Showing::Split, Piece::Thought(text)) => parts.push(Part::Thought(text)),
             (Showing::Hidden, Piece::Thought(_)) => {}
@@ -326,8 +361,14 @@ impl Shown {
         }
     }
 
+    /// A call is no text: tags that are open end before it.
+    pub(crate) fn call(&mut self, call: ToolCall, parts: &mut Vec<Part>) {
+        self.close(parts);
+        parts.push(Part::Call(call));
+    }
+
     /// A reply that ends by itself inside the thought leaves no tag open; one that was cut shows where.
-    fn end(&mut self, reason: FinishReason, parts: &mut Vec<Part>) {
+    pub(crate) fn end(&mut self, reason: FinishReason, parts: &mut Vec<Part>) {
         if reason == FinishReason::Stop {
             self.close(parts);
         }

@@ -12,9 +12,9 @@ use serde::Serialize;
 use super::Api;
 use crate::metrics::CONTENT_TYPE;
 
-/// `GET /`
+/// `GET /`, by which Ollama's clients and the health checks made for it look whether it is there: these words exactly.
 pub(crate) async fn greeting() -> &'static str {
-    "Tandem is running\n"
+    "Ollama is running"
 }
 
 /// `GET /livez`: the process answers. It depends on nothing else, so that a load is never a reason to kill it.

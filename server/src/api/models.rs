@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::Api;
 use super::error::ApiError;
-use super::waiting::Signs;
+use super::framing::Framing;
+use super::waiting;
 use super::wire::given::shown;
 use crate::roster::{Lease, NoModel, Served};
 
@@ -69,14 +70,14 @@ pub(crate) async fn one(
 impl Api {
     /// Answers with the model called `name`, no name at all meaning the configured one, after loading it if need be.
     ///
-    /// * `signs`  how a stream shows that it lives while its model is loaded; none for an answer that comes whole
+    /// * `framing`  the form of the stream that is asked for; none for an answer that comes whole
     ///
     /// # Errors
     /// `UnknownModel` with the names there are, or what became of the load; else the answer's own.
     pub(crate) async fn with_model<Answer>(
         self: Arc<Api>,
         name: Option<String>,
-        signs: Option<Signs>,
+        framing: Option<Framing>,
         answer: impl FnOnce(Arc<Api>, Lease) -> Answer + Send + 'static,
     ) -> Result<Response, ApiError>
     where
@@ -100,8 +101,8 @@ impl Api {
                 }
             }
         };
-        match signs {
-            Some(signs) if !is_loaded => Ok(signs.until(leased, keep_alive)),
+        match framing {
+            Some(framing) if !is_loaded => Ok(waiting::until(leased, framing, keep_alive)),
             _ => leased.await,
         }
     }
@@ -114,6 +115,15 @@ impl Api {
         let refuse = |none| refusal(name, none);
         let wanted = self.app.roster.wanted(name).await.map_err(refuse)?;
         self.app.roster.lease(wanted).await.map_err(refuse)
+    }
+
+    /// Lets go of the model called `name` when nobody uses it any more.
+    ///
+    /// # Errors
+    /// `UnknownModel` with the names there are.
+    pub(crate) async fn unload(&self, name: Option<&str>) -> Result<(), ApiError> {
+        let unloaded = self.app.roster.unload(name).await;
+        unloaded.map(drop).map_err(|none| refusal(name, none))
     }
 }
 

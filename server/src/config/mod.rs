@@ -11,9 +11,10 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use library::store::OwnStore;
 use models::{DeviceSpec, KvFormat, Placement, Simd};
 
-use crate::app::{Limits, SamplingDefaults};
+use crate::app::{Limits, OllamaManners, SamplingDefaults};
 use crate::http::HttpLimits;
 use crate::roster::{Alias, KeepAlive};
 
@@ -46,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) loaded_models: usize,
     /// How long a model that was loaded on demand stays.
     pub(crate) keep_alive: KeepAlive,
+    /// The store that is ours to change.
+    pub(crate) store: OwnStore,
     /// The engines' devices, in order.
     pub(crate) devices: Vec<DeviceSpec>,
     /// How the model lies on them; none: as fits best.
@@ -70,6 +73,7 @@ pub(crate) struct Config {
     pub(crate) http: HttpLimits,
     /// The process's variables, where stores are looked for.
     pub(crate) environment: Vec<(OsString, OsString)>,
+    pub(crate) ollama: OllamaManners,
     choices: Choices,
 }
 
@@ -81,15 +85,17 @@ impl Config {
     pub(crate) fn resolve(said: &Said) -> Result<Config, ConfigError> {
         let choices = said.choose()?;
         let read = Reader(&choices);
+        let store = read.store(&said.environment);
         let devices = read.devices()?;
         let weights = read.weights(devices.len())?;
         let config = Config {
-            model: read.model(&said.environment)?,
             aliases: read.aliases()?,
             any_model: read.truth("any_model")?,
             on_demand: read.truth("on_demand")?,
             loaded_models: read.number("loaded_models", 1..=1024)?,
             keep_alive: read.keep_alive()?,
+            model: read.model(&store, &said.environment)?,
+            store,
             devices,
             placement: read.placement()?,
             weights,
@@ -109,6 +115,7 @@ impl Config {
             limits: read.limits()?,
             http: read.http()?,
             environment: said.environment.clone(),
+            ollama: read.ollama()?,
             choices: choices.clone(),
         };
         Ok(config)

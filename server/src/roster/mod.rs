@@ -21,7 +21,7 @@ use entry::{Entry, Stage};
 pub(crate) use keep_alive::KeepAlive;
 pub(crate) use lease::Lease;
 pub(crate) use names::{Alias, Names, Wanted};
-pub(crate) use served::{Parts, Served};
+pub(crate) use served::{Opening, Parts, Served};
 
 /// The models and their names. Clones are the same roster.
 #[derive(Clone)]
@@ -152,8 +152,8 @@ impl Roster {
     }
 
     /// Lets a model go when no request holds it any more. Returns whether it was loaded.
-    pub(crate) async fn unload(&self, name: &str) -> Result<bool, NoModel> {
-        let wanted = self.wanted(Some(name)).await?;
+    pub(crate) async fn unload(&self, name: Option<&str>) -> Result<bool, NoModel> {
+        let wanted = self.wanted(name).await?;
         let is_there = {
             let mut state = self.inner.state();
             let entry = state.iter_mut().find(|entry| entry.key == wanted.key);

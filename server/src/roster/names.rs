@@ -65,6 +65,11 @@ impl Names {
         &self.configured
     }
 
+    /// The configured model's own name.
+    pub(crate) fn own_name(&self) -> &str {
+        self.own.first().map_or("default", String::as_str)
+    }
+
     fn meaning(&self, name: Option<&str>) -> Meaning {
         let mut name = name.unwrap_or("default");
         let mut skips_thought = false;

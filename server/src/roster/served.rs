@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use chat::{ChatTemplate, Tokenizer};
+use chat::{ChatTemplate, Message, Role, Tokenizer};
 use engine::Engines;
 use models::{DevicesStatus, Plan};
 
@@ -13,6 +13,29 @@ use crate::pace::Pace;
 
 /// A look at the devices that several engines share, where there are such.
 pub(crate) type DevicesLook = Arc<dyn Fn() -> Option<DevicesStatus> + Send + Sync>;
+/// What the model's maker put around every conversation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Opening {
+    /// Instructions, where the conversation begins with none of its own.
+    pub(crate) system: Option<String>,
+    /// Turns that show how it is to answer.
+    pub(crate) messages: Vec<Message>,
+    /// The Go template as its store has it. Prompts are made by another one, of the same meaning or better.
+    pub(crate) go_template: Option<String>,
+}
+
+impl Opening {
+    /// The whole conversation that `messages` go on with.
+    pub(crate) fn before(&self, messages: Vec<Message>) -> Vec<Message> {
+        let has_system = messages.first().is_some_and(|first| first.role == Role::System);
+        let system = self
+            .system
+            .iter()
+            .filter(|_| !has_system)
+            .map(|system| Message::new(Role::System, system.as_str()));
+        system.chain(self.messages.iter().cloned()).chain(messages).collect()
+    }
+}
 
 /// What a loaded model is made of.
 pub(crate) struct Parts {
@@ -30,6 +53,8 @@ pub(crate) struct Parts {
     pub(crate) defaults: SamplingDefaults,
     /// Which memory holds how much of it.
     pub(crate) plan: Option<Plan>,
+    /// What its maker put around every conversation.
+    pub(crate) opening: Opening,
 }
 
 /// A loaded model, as requests see it. Its engines stop when the last request and the roster have let it go.
@@ -44,6 +69,8 @@ pub(crate) struct Served {
     pub(crate) engines: Engines,
     /// Sampling values for what a request leaves out.
     pub(crate) defaults: SamplingDefaults,
+    /// What its maker put around every conversation.
+    pub(crate) opening: Opening,
     /// Tokens that end a reply.
     pub(crate) end_tokens: Arc<[u32]>,
     /// Changes when the model or the program does, and so when the same seed may give another answer.
@@ -66,6 +93,7 @@ impl Served {
             devices,
             defaults,
             plan,
+            opening,
         } = parts;
         Served {
             end_tokens: tokenizer.end_tokens().into(),
@@ -77,6 +105,7 @@ impl Served {
             engines,
             defaults,
             plan,
+            opening,
             devices,
         }
     }
@@ -93,7 +122,7 @@ impl Served {
     }
 
     /// The same engines under another card and with other defaults.
-    pub(crate) fn dressed(&self, card: ModelCard, defaults: SamplingDefaults) -> Served {
+    pub(crate) fn dressed(&self, card: ModelCard, defaults: SamplingDefaults, opening: Opening) -> Served {
         Served {
             pace: Arc::clone(&self.pace),
             ..Served::new(Parts {
@@ -104,6 +133,7 @@ impl Served {
                 devices: Arc::clone(&self.devices),
                 defaults,
                 plan: self.plan.clone(),
+                opening,
             })
         }
     }

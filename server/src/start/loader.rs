@@ -46,6 +46,7 @@ impl ModelLoader {
             engines,
             devices: Arc::new(move || model.devices()),
             defaults: opened.sampling,
+            opening: opened.opening,
             plan: Some(plan.choice.plan.clone()),
         });
         Ok(Ready {
@@ -86,7 +87,7 @@ impl Loader for ModelLoader {
         if !self.config.on_demand {
             return Ok(None);
         }
-        let Some(choice) = ModelChoice::named(name, &self.config.environment) else {
+        let Some(choice) = ModelChoice::named(name, &self.config.store, &self.config.environment) else {
             return Ok(None);
         };
         wanted(&choice).map(Some).map_err(|failure| told(name, &failure))
@@ -123,6 +124,7 @@ fn wanted(choice: &ModelChoice) -> Result<Wanted, Failure> {
     let (key, face) = match choice {
         ModelChoice::Tiny => (Key::Tiny, "tiny".to_owned()),
         ModelChoice::File(path) => of_file(path),
+        ModelChoice::Hub { name, cache } => of_file(&model::hub_file(name, cache.as_ref())?),
         ModelChoice::Stored { name, stores } => {
             let stored = store::find(stores, name)?;
             let face = format!("{}@{}", stored.name.full(), stored.id.hex());

@@ -28,7 +28,7 @@ use crate::failure::Failure;
 use crate::metrics::Metrics;
 use crate::roster::{Bounds, Roster};
 pub(crate) use bar::Progress;
-pub(crate) use model::{id, open_file, open_with_store, quantisation};
+pub(crate) use model::{id, open_file, open_with_store};
 
 use loader::{ModelLoader, Ready};
 
@@ -114,6 +114,7 @@ fn load(config: &Config) -> Result<Loaded, Failure> {
         limits: config.limits.clone(),
         metrics,
         drain: Drain::new(),
+        ollama: config.ollama.clone(),
     };
     Ok(Loaded {
         app,

@@ -124,7 +124,8 @@ fn delivery(request: &GenerateRequest) -> Result<Delivery, ApiError> {
     })
 }
 
-fn stop(given: &Field<OneOrMany>, rules: &Rules<'_>) -> Result<Vec<String>, ApiError> {
+/// Checks a list of stop strings; without one the model's own stand.
+pub(crate) fn stop(given: &Field<OneOrMany>, rules: &Rules<'_>) -> Result<Vec<String>, ApiError> {
     let (strings_max, chars_max) = (rules.limits.stop_strings_max, rules.limits.stop_chars_max);
     let allowed = || format!("a text or a list of at most {strings_max} texts of 1 to {chars_max} characters");
     let checked = |param: &str, text: &str| {

@@ -38,34 +38,36 @@ enum ToolChoice {
 /// Tools for a model that knows none, or tools that are none.
 pub(crate) fn tools(request: &GenerateRequest, form: &Form, rules: &Rules<'_>) -> Result<Tools, ApiError> {
     let choice = tool_choice(&request.tool_choice)?;
-    let given = match &request.tools {
-        _ if matches!(choice, ToolChoice::None) => return Ok(Tools::default()),
-        Field::Value(Tree::Whole(Value::Array(list))) if list.is_empty() => &[],
-        Field::Value(Tree::Whole(Value::Array(list))) => list.as_slice(),
-        Field::Value(Tree::Whole(Value::String(text))) if text.is_empty() => &[],
-        Field::Value(Tree::TooLarge) => return Err(refuse("tools", &Tree::too_large(), "fewer or smaller tools")),
-        Field::Value(_) => return Err(refuse("tools", &"a text or an object", "a list of tools")),
-        Field::Other(given) if given.is_neutral() => &[],
-        Field::Other(given) => return Err(refuse("tools", given, "a list of tools")),
-    };
-    let (mut tools, functions) = Tools::offering(given, rules)?;
-    if let (Some(param), false) = (form.param(), given.is_empty()) {
-        let message = format!(
-            "{param} cannot hold an answer that may be a call of a tool: leave tools out, or send \"tool_choice\": \"none\""
-        );
-        return Err(ApiError::unsupported(param, message));
+    if matches!(choice, ToolChoice::None) {
+        return Ok(Tools::default());
     }
+    let (mut tools, functions) = Tools::offering(&request.tools, form, rules)?;
     tools.forced = forced(choice, functions)?;
     Ok(tools)
 }
 
 impl Tools {
-    /// Tools in OpenAI's form that the model may call or not, and the functions that they are.
+    /// Tools that the model may call or not, and the functions that they are.
     ///
     /// # Errors
-    /// The first tool that is none, and any at all if the model knows none.
-    pub(crate) fn offering(list: &[Value], rules: &Rules<'_>) -> Result<(Tools, Vec<ToolFunction>), ApiError> {
+    /// The first tool that is none; any at all if the model knows none, or if the answer must have another form.
+    pub(crate) fn offering(
+        given: &Field<Tree>,
+        form: &Form,
+        rules: &Rules<'_>,
+    ) -> Result<(Tools, Vec<ToolFunction>), ApiError> {
+        let list = match given {
+            given if given.is_neutral() => &[],
+            Field::Value(Tree::Whole(Value::Array(list))) => list.as_slice(),
+            Field::Value(Tree::TooLarge) => return Err(refuse("tools", &Tree::too_large(), "fewer or smaller tools")),
+            Field::Value(_) => return Err(refuse("tools", &"no list", "a list of tools")),
+            Field::Other(given) => return Err(refuse("tools", given, "a list of tools")),
+        };
         let functions = functions(list, rules)?;
+        if let (Some(param), false) = (form.param(), list.is_empty()) {
+            let message = format!("{param} cannot hold an answer that may be a call of a tool: leave one of them out");
+            return Err(ApiError::unsupported(param, message));
+        }
         let tools = Tools {
             offered: list.iter().map(normal).collect(),
             forced: Vec::new(),
@@ -192,7 +194,7 @@ fn tool_choice(given: &Field<Tree>) -> Result<ToolChoice, ApiError> {
 pub(crate) fn earlier_calls(param: &str, given: &Field<Tree>) -> Result<Vec<ToolCall>, ApiError> {
     let list = match given {
         Field::Value(Tree::Whole(Value::Array(list))) => list,
-        Field::Other(given) if given.is_neutral() => return Ok(Vec::new()),
+        given if given.is_neutral() => return Ok(Vec::new()),
         Field::Value(Tree::TooLarge) => return Err(refuse(param, &Tree::too_large(), "fewer or smaller calls")),
         _ => {
             return Err(ApiError::field(

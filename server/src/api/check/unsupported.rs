@@ -63,12 +63,7 @@ pub(crate) fn refuse_unsupported(request: &GenerateRequest) -> Result<(), ApiErr
 /// Refuses what `/v1/completions` does elsewhere.
 pub(crate) fn refuse_unsupported_completion(request: &GenerateRequest) -> Result<(), ApiError> {
     let tools_off = matches!(&request.tool_choice, Field::Value(Tree::Whole(choice)) if choice == "none");
-    let tools_given = match &request.tools {
-        Field::Value(Tree::Whole(tools)) => tools.as_array().is_none_or(|tools| !tools.is_empty()),
-        Field::Value(Tree::TooLarge) => true,
-        Field::Other(given) => !given.is_neutral(),
-    };
-    if tools_given && !tools_off {
+    if !request.tools.is_neutral() && !tools_off {
         let message = "tools are for /v1/chat/completions: send them there";
         return Err(ApiError::unsupported("tools", message));
     }

@@ -16,7 +16,6 @@ use crate::api::check;
 use crate::api::error::ApiError;
 use crate::api::generation::{Generation, Step};
 use crate::api::sse::{EventStream, Events, Narrator};
-use crate::api::wire::reply::Usage;
 use crate::http::RequestId;
 
 const PATH: &str = "/v1/chat/completions";
@@ -305,7 +304,7 @@ impl Narrator for Broken {
         panic!("on purpose")
     }
 
-    fn usage(&mut self, _usage: Usage, _events: &mut Events) -> Result<(), ApiError> {
+    fn usage(&mut self, _generation: &Generation, _events: &mut Events) -> Result<(), ApiError> {
         Ok(())
     }
 }
@@ -324,6 +323,7 @@ async fn a_stream_that_panics_ends_in_an_error_event_and_frees_the_engine() {
     let id = RequestId::of(&HeaderMap::new());
     let generation = api
         .submit(&model, vec![vec![1, 2, 3]], Start::Raw, &options, id)
+        .await
         .unwrap()
         .generation;
     let keep_alive = Duration::from_secs(60);

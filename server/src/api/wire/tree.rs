@@ -27,6 +27,19 @@ impl Tree {
     }
 }
 
+impl Field<Tree> {
+    /// Whether the value asks for nothing: absent, `false`, or empty.
+    pub(crate) fn is_neutral(&self) -> bool {
+        match self {
+            Field::Value(Tree::Whole(Value::Array(list))) => list.is_empty(),
+            Field::Value(Tree::Whole(Value::Object(fields))) => fields.is_empty(),
+            Field::Value(Tree::Whole(Value::String(text))) => text.is_empty(),
+            Field::Value(_) => false,
+            Field::Other(given) => given.is_neutral(),
+        }
+    }
+}
+
 impl<'de> Shape<'de> for Tree {
     fn from_list<A: SeqAccess<'de>>(list: A) -> Result<Field<Self>, A::Error> {
         let mut room = Room::default();

@@ -48,6 +48,19 @@ fn chat_of(fields: &str) -> Result<ChatRequest, ApiError> {
     )?
 }
 
+/// The same for a model that knows tools.
+fn with_tools(fields: &str) -> Result<ChatRequest, ApiError> {
+    let (limits, defaults) = (limits(), SamplingDefaults::default());
+    let rules = Rules {
+        limits: &limits,
+        defaults: &defaults,
+        vocabulary: VOCABULARY,
+        tools: Some(ToolFormat::Hermes),
+    };
+    let body = format!(r#"{{"messages":[{{"role":"user","content":"hi"}}],{fields}}}"#);
+    chat_request(parse(body.as_bytes())?, &rules)
+}
+
 fn completion_of(fields: &str) -> Result<CompletionRequest, ApiError> {
     with_rules(completion_request, &format!("{{{fields}}}"))?
 }
