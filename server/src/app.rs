@@ -1,32 +1,21 @@
-//! What every request handler shares: the model, its engines, the limits, the counters, and whether we are leaving.
+//! What every request handler shares: the models, the limits, the counters, and whether we are leaving.
 
 use std::time::Duration;
 
-use models::DevicesStatus;
-
 use crate::drain::Drain;
 use crate::metrics::Metrics;
+use crate::roster::Roster;
 
 /// The running program as the routes see it: built once at start-up, shared by reference, never changed.
 pub(crate) struct App {
-    /// The one model this process serves.
-    pub(crate) model: ModelCard,
-    /// Text to tokens and back.
-    pub(crate) tokenizer: chat::Tokenizer,
-    /// Messages to the prompt that ends in the opening think tag.
-    pub(crate) template: chat::ChatTemplate,
-    /// Where the jobs run.
-    pub(crate) engines: engine::Engines,
-    /// A look at the devices that several engines share, where there are such.
-    pub(crate) devices: Box<dyn Fn() -> Option<DevicesStatus> + Send + Sync>,
+    /// The models and their names.
+    pub(crate) roster: Roster,
     /// What one request may ask for.
     pub(crate) limits: Limits,
     /// Counters and histograms, rendered by `/metrics`.
     pub(crate) metrics: Metrics,
     /// Set when the process has been told to stop.
     pub(crate) drain: Drain,
-    /// Sampling values for what a request leaves out.
-    pub(crate) defaults: SamplingDefaults,
 }
 
 /// The name and the measures of the served model, as `/v1/models` and the start-up lines tell them.
@@ -34,8 +23,10 @@ pub(crate) struct App {
 pub(crate) struct ModelCard {
     /// The model's own name: `tandem-tiny`, a store's name for it, or taken from the file.
     pub(crate) id: String,
-    /// Other names a request may use: `default`, and the file's stem where it differs from `id`.
+    /// Other names a request may use, such as the file's stem where it differs from `id`.
     pub(crate) aliases: Vec<String>,
+    /// Names it answers to where no store has a model of that name.
+    pub(crate) stand_ins: Vec<String>,
     /// Unix seconds at which this process loaded the model.
     pub(crate) created: u64,
     /// Most tokens one conversation may hold, prompt and reply together.
@@ -44,13 +35,6 @@ pub(crate) struct ModelCard {
     pub(crate) architecture: String,
     /// The file's path, or `embedded`.
     pub(crate) file: String,
-}
-
-impl ModelCard {
-    /// Whether a request that names `name` means this model.
-    pub(crate) fn answers_to(&self, name: &str) -> bool {
-        self.id == name || self.aliases.iter().any(|alias| alias == name)
-    }
 }
 
 /// What one request may ask for. Each is a setting of the same name; past it the answer is a 4xx that names it.

@@ -12,8 +12,10 @@ mod failure;
 mod http;
 mod logging;
 mod metrics;
+mod pace;
 mod paint;
 mod plan;
+mod roster;
 mod start;
 mod units;
 

@@ -2,8 +2,10 @@
 
 mod http;
 mod server;
+mod store;
 mod talk;
 
 pub(crate) use http::{Connection, Events};
 pub(crate) use server::{Server, command};
+pub(crate) use store::{Store, TEMPLATE, TINY, hex};
 pub(crate) use talk::*;

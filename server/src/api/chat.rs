@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use chat::{Piece, Start};
+use chat::{Message, Piece, Start, Thinking};
 
 use super::Api;
 use super::body::JsonBody;
@@ -14,12 +14,15 @@ use super::error::ApiError;
 use super::generation::{Generation, Step};
 use super::logprobs::TokenNamer;
 use super::sse::{Events, Narrator};
+use super::submit::head;
 use super::text::refused_text;
-use super::wire::chat::{Choice, ChunkChoice, Delta, Logprobs, Message, TokenLogprob};
+use super::waiting::Signs;
+use super::wire::chat::{self as wire, Choice, ChunkChoice, Delta, Logprobs, TokenLogprob};
 use super::wire::json::json_response;
 use super::wire::reply::{Envelope, FinishReason, Head, Usage};
 use super::wire::request::GenerateRequest;
 use crate::http::RequestId;
+use crate::roster::Lease;
 
 /// Answers a conversation, whole or as a stream.
 pub(crate) async fn create(
@@ -27,28 +30,52 @@ pub(crate) async fn create(
     Extension(request_id): Extension<RequestId>,
     JsonBody(request): JsonBody<GenerateRequest>,
 ) -> Result<Response, ApiError> {
-    let ChatRequest {
-        messages,
-        thinking,
-        showing,
-        options,
-    } = check::chat_request(request, &api.rules())?;
-    api.check_model(options.model.as_deref())?;
-    let start = if api.app.template.starts_in_thought(thinking) {
-        Start::Thought
-    } else {
-        Start::Answer
+    let name = check::model(&request.model)?;
+    let signs = check::streams(&request)?.then_some(Signs::Comments);
+    let answer = async move |api: Arc<Api>, model: Lease| {
+        let ChatRequest {
+            messages,
+            thinking,
+            showing,
+            options,
+        } = check::chat_request(request, &api.rules(&model))?;
+        let (prompt, start) = api.prompt(&model, messages, thinking).await?;
+        let submitted = api.submit(&model, vec![prompt], start, &options, request_id)?;
+        let reply = Reply::new(&model, showing, &options);
+        api.deliver(submitted, reply, options.delivery).await
     };
-    let app = api.app.clone();
-    let encode = move || {
-        let prompt = app.template.render(&messages, thinking);
-        let tokens = prompt.and_then(|prompt| app.tokenizer.encode_prompt(&prompt));
-        tokens.map_err(|error| refused_text("messages", error))
-    };
-    let prompt = api.text_lane.run(encode).await?;
-    let submitted = api.submit(vec![prompt], start, &options, request_id)?;
-    let reply = Reply::new(&api, showing, &options);
-    api.deliver(submitted, reply, options.delivery).await
+    api.with_model(name, signs, answer).await
+}
+
+impl Api {
+    /// The tokens of a conversation, and what the reply to it begins with. A model's name may ask for no thought.
+    ///
+    /// # Errors
+    /// What the template or the tokenizer cannot take.
+    pub(crate) async fn prompt(
+        &self,
+        model: &Lease,
+        messages: Vec<Message>,
+        thinking: Thinking,
+    ) -> Result<(Vec<u32>, Start), ApiError> {
+        let thinking = if model.skips_thought {
+            Thinking::Skipped
+        } else {
+            thinking
+        };
+        let start = if model.template.starts_in_thought(thinking) {
+            Start::Thought
+        } else {
+            Start::Answer
+        };
+        let model = model.clone();
+        let encode = move || {
+            let prompt = model.template.render(&messages, thinking);
+            let tokens = prompt.and_then(|prompt| model.tokenizer.encode_prompt(&prompt));
+            tokens.map_err(|error| refused_text("messages", error))
+        };
+        Ok((self.text_lane.run(encode).await?, start))
+    }
 }
 
 /// A reply in the making, whole or streamed: the one place that decides what is thought, answer, or not shown.
@@ -73,7 +100,7 @@ enum Part {
 }
 
 impl Reply {
-    fn new(api: &Api, showing: Showing, options: &Options) -> Reply {
+    fn new(model: &Lease, showing: Showing, options: &Options) -> Reply {
         let object = match options.delivery {
             Delivery::Whole => "chat.completion",
             Delivery::Streamed { .. } => "chat.completion.chunk",
@@ -86,9 +113,9 @@ impl Reply {
             logprobs: Vec::new(),
         };
         Reply {
-            head: api.head("chatcmpl", object, options),
+            head: head(model, "chatcmpl", object, options),
             namer: TokenNamer {
-                tokenizer: api.app.tokenizer.clone(),
+                tokenizer: model.tokenizer.clone(),
                 names: options.token_names,
             },
             with_logprobs: options.sampling.logprobs.is_some(),
@@ -149,7 +176,7 @@ impl Narrator for Reply {
     async fn whole(mut self, mut generation: Generation) -> Result<Response, ApiError> {
         let choice = |index| Choice {
             index,
-            message: Message {
+            message: wire::Message {
                 role: "assistant",
                 content: String::new(),
                 refusal: None,

@@ -14,12 +14,15 @@ use super::error::ApiError;
 use super::generation::{Generation, Step};
 use super::logprobs::TokenNamer;
 use super::sse::{Events, Narrator};
+use super::submit::head;
 use super::text::refused_text;
+use super::waiting::Signs;
 use super::wire::completion::{Choice, Logprobs};
 use super::wire::json::json_response;
 use super::wire::reply::{Envelope, Head, Usage};
 use super::wire::request::GenerateRequest;
 use crate::http::RequestId;
+use crate::roster::Lease;
 
 /// Goes on from one or several prompts, whole or as a stream.
 pub(crate) async fn create(
@@ -27,24 +30,28 @@ pub(crate) async fn create(
     Extension(request_id): Extension<RequestId>,
     JsonBody(request): JsonBody<GenerateRequest>,
 ) -> Result<Response, ApiError> {
-    let CompletionRequest { prompts, options } = check::completion_request(request, &api.rules())?;
-    api.check_model(options.model.as_deref())?;
-    let app = api.app.clone();
-    let encode = move || {
-        let each = |prompt| match prompt {
-            PromptSource::Ids(ids) => Ok(ids),
-            PromptSource::Text(text) => app
-                .tokenizer
-                .encode_with_bos(&text)
-                .map_err(|error| refused_text("prompt", error)),
+    let name = check::model(&request.model)?;
+    let signs = check::streams(&request)?.then_some(Signs::Comments);
+    let answer = async move |api: Arc<Api>, model: Lease| {
+        let CompletionRequest { prompts, options } = check::completion_request(request, &api.rules(&model))?;
+        let encoding = model.clone();
+        let encode = move || {
+            let each = |prompt| match prompt {
+                PromptSource::Ids(ids) => Ok(ids),
+                PromptSource::Text(text) => encoding
+                    .tokenizer
+                    .encode_with_bos(&text)
+                    .map_err(|error| refused_text("prompt", error)),
+            };
+            prompts.into_iter().map(each).collect()
         };
-        prompts.into_iter().map(each).collect()
+        let prompts: Vec<Vec<u32>> = api.text_lane.run(encode).await?;
+        let choices = prompts.len() * options.choices;
+        let submitted = api.submit(&model, prompts, Start::Raw, &options, request_id)?;
+        let reply = Reply::new(&model, choices, &options);
+        api.deliver(submitted, reply, options.delivery).await
     };
-    let prompts: Vec<Vec<u32>> = api.text_lane.run(encode).await?;
-    let choices = prompts.len() * options.choices;
-    let submitted = api.submit(prompts, Start::Raw, &options, request_id)?;
-    let reply = Reply::new(&api, choices, &options);
-    api.deliver(submitted, reply, options.delivery).await
+    api.with_model(name, signs, answer).await
 }
 
 /// A reply in the making, whole or streamed.
@@ -57,11 +64,11 @@ struct Reply {
 }
 
 impl Reply {
-    fn new(api: &Api, choices: usize, options: &Options) -> Reply {
+    fn new(model: &Lease, choices: usize, options: &Options) -> Reply {
         Reply {
-            head: api.head("cmpl", "text_completion", options),
+            head: head(model, "cmpl", "text_completion", options),
             namer: TokenNamer {
-                tokenizer: api.app.tokenizer.clone(),
+                tokenizer: model.tokenizer.clone(),
                 names: options.token_names,
             },
             with_logprobs: options.sampling.logprobs.is_some(),

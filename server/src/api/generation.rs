@@ -1,7 +1,6 @@
 //! One request's choices while they are generated: joins what the engine says of each, in the order it happens.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Instant;
 
 use chat::{Piece, ReplyDecoder};
@@ -11,11 +10,11 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
 use super::error::ApiError;
-use super::pace::Pace;
 use super::wire::reply::{CompletionTokensDetails, FinishReason, PromptTokensDetails, Usage};
 use crate::drain::Drain;
 use crate::http::RequestId;
 use crate::metrics::{Abort, RequestTimer, TokenUse};
+use crate::roster::Lease;
 
 /// What one event of one choice brought.
 #[derive(Debug, Default)]
@@ -53,7 +52,7 @@ struct Progress {
 pub(crate) struct Surroundings {
     pub(crate) timer: RequestTimer,
     pub(crate) drain: Drain,
-    pub(crate) pace: Arc<Pace>,
+    pub(crate) lease: Lease,
     pub(crate) request_id: RequestId,
 }
 
@@ -68,7 +67,7 @@ pub(crate) struct Generation {
     /// Taken when the end has been told.
     timer: Option<RequestTimer>,
     started: Instant,
-    pace: Arc<Pace>,
+    lease: Lease,
     request_id: RequestId,
 }
 
@@ -78,7 +77,7 @@ impl Generation {
         let Surroundings {
             timer,
             drain,
-            pace,
+            lease,
             request_id,
         } = surroundings;
         let leaving = drain.clone();
@@ -89,7 +88,7 @@ impl Generation {
             drain,
             timer: Some(timer),
             started: Instant::now(),
-            pace,
+            lease,
             request_id,
         };
         for (index, choice) in choices.into_iter().enumerate() {
@@ -206,7 +205,7 @@ impl Generation {
         if let Some(timer) = self.timer.take() {
             timer.finished(reason.as_str(), usage);
         }
-        self.pace.record(self.started.elapsed());
+        self.lease.pace.record(self.started.elapsed());
     }
 
     /// A job fails when its engine does, and when the engines are stopped at the end of a drain.

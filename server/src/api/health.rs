@@ -35,13 +35,15 @@ struct EngineReadiness {
     state: &'static str,
 }
 
-/// `GET /readyz`, `GET /health`: 200 while at least one engine takes jobs and we are not leaving, else 503 and why.
+/// `GET /readyz`, `GET /health`: 200 while at least one engine takes jobs, or none is loaded and the
+/// next request will load one, and we are not leaving; else 503 and why.
 pub(crate) async fn readyz(State(api): State<Arc<Api>>) -> Response {
-    let engines = api.app.engines.status();
+    let models = api.app.roster.loaded();
+    let engines: Vec<_> = models.iter().flat_map(|model| model.engines.status()).collect();
     let any = |state: EngineState| engines.iter().any(|engine| engine.state == state);
     let status = if api.app.drain.is_draining() {
         "draining"
-    } else if any(EngineState::Ready) {
+    } else if any(EngineState::Ready) || engines.is_empty() {
         "ready"
     } else if any(EngineState::Loading) {
         "loading"
@@ -72,7 +74,9 @@ pub(crate) async fn readyz(State(api): State<Arc<Api>>) -> Response {
 /// `GET /metrics`
 pub(crate) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     let app = &api.app;
-    let devices = (app.devices)();
-    let page = app.metrics.render(&app.engines.status(), devices.as_ref(), &app.model);
+    let models = app.roster.loaded();
+    let page = app
+        .metrics
+        .render(&models.iter().map(|model| model.scraped()).collect::<Vec<_>>());
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], page).into_response()
 }

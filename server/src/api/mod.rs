@@ -13,11 +13,11 @@ mod generation;
 mod health;
 mod logprobs;
 mod models;
-mod pace;
 mod sse;
 mod submit;
 mod text;
 mod tokens;
+mod waiting;
 mod wire;
 
 #[cfg(test)]
@@ -31,17 +31,13 @@ use axum::routing::{get, post};
 
 use crate::app::App;
 use error::ApiError;
-use pace::Pace;
 use text::TextLane;
 use wire::given::shown;
 
 /// What every handler holds: the program, and what the routes themselves keep.
 pub(crate) struct Api {
     app: Arc<App>,
-    end_tokens: Arc<[u32]>,
-    fingerprint: String,
     text_lane: TextLane,
-    pace: Arc<Pace>,
 }
 
 /// All routes over `app`. Addresses without `/v1` are there because half of LobeChat's guides leave it out.
@@ -69,10 +65,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 impl Api {
     fn new(app: Arc<App>) -> Api {
         Api {
-            end_tokens: app.tokenizer.end_tokens().into(),
-            fingerprint: models::fingerprint(&app.model),
             text_lane: TextLane::new(),
-            pace: Arc::new(Pace::default()),
             app,
         }
     }

@@ -1,25 +1,27 @@
-//! The one model: its card, its names, its fingerprint.
+//! Models by their names: the list of them, and the one a request asks for.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::response::Response;
 use serde::Serialize;
 
 use super::Api;
 use super::error::ApiError;
+use super::waiting::Signs;
 use super::wire::given::shown;
-use crate::app::ModelCard;
+use crate::roster::{Lease, NoModel, Served};
 
-/// Names listed in a refusal.
-const NAMES_SHOWN: usize = 8;
+/// When to come back if too many wait for a model to be loaded.
+const LOAD_RETRY: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
 pub(crate) struct ModelList {
     object: &'static str,
-    data: [Model; 1],
+    data: Vec<Model>,
 }
 
 /// One model in OpenAI's shape, with vLLM's `max_model_len`.
@@ -33,15 +35,15 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    fn of(api: &Api) -> Model {
-        let card = &api.app.model;
+    fn of(served: &Served) -> Model {
+        let card = &served.card;
         // Not "ollama": Open WebUI would change its behaviour.
         Model {
             id: card.id.clone(),
             object: "model",
             created: card.created,
             owned_by: "tandem",
-            max_model_len: api.context_tokens(),
+            max_model_len: served.context_tokens(),
         }
     }
 }
@@ -50,7 +52,7 @@ impl Model {
 pub(crate) async fn list(State(api): State<Arc<Api>>) -> Json<ModelList> {
     Json(ModelList {
         object: "list",
-        data: [Model::of(&api)],
+        data: api.app.roster.loaded().iter().map(|served| Model::of(served)).collect(),
     })
 }
 
@@ -61,48 +63,72 @@ pub(crate) async fn one(
 ) -> Result<Json<Model>, ApiError> {
     // A path that is not UTF-8 names no model.
     let id = id.map_or_else(|_| "\u{fffd}".to_owned(), |Path(id)| id);
-    api.check_model(Some(&id))?;
-    Ok(Json(Model::of(&api)))
+    Ok(Json(Model::of(&*api.lease(Some(&id)).await?)))
 }
 
 impl Api {
-    /// Most tokens of prompt and reply together.
-    pub(crate) fn context_tokens(&self) -> usize {
-        self.app
-            .model
-            .context_tokens
-            .min(self.app.engines.shape().sequence_tokens_max())
-    }
-
-    /// Whether `name` is the model's: no name at all is, too.
+    /// Answers with the model called `name`, no name at all meaning the configured one, after loading it if need be.
+    ///
+    /// * `signs`  how a stream shows that it lives while its model is loaded; none for an answer that comes whole
     ///
     /// # Errors
-    /// `UnknownModel` with the names there are.
-    pub(crate) fn check_model(&self, name: Option<&str>) -> Result<(), ApiError> {
-        let card = &self.app.model;
-        match name {
-            None | Some("default") => Ok(()),
-            Some(name) if card.answers_to(name) => Ok(()),
-            Some(name) => {
-                let others = card
-                    .aliases
-                    .iter()
-                    .map(String::as_str)
-                    .filter(|alias| *alias != "default");
-                let names = [card.id.as_str(), "default"].into_iter().chain(others);
-                let names: Vec<_> = names.take(NAMES_SHOWN).map(shown).collect();
-                Err(ApiError::UnknownModel {
-                    asked: shown(name),
-                    names: names.join(" or "),
-                })
+    /// `UnknownModel` with the names there are, or what became of the load; else the answer's own.
+    pub(crate) async fn with_model<Answer>(
+        self: Arc<Api>,
+        name: Option<String>,
+        signs: Option<Signs>,
+        answer: impl FnOnce(Arc<Api>, Lease) -> Answer + Send + 'static,
+    ) -> Result<Response, ApiError>
+    where
+        Answer: Future<Output = Result<Response, ApiError>> + Send + 'static,
+    {
+        let refuse = {
+            let name = name.clone();
+            move |none| refusal(name.as_deref(), none)
+        };
+        let wanted = self.app.roster.wanted(name.as_deref()).await.map_err(&refuse)?;
+        let is_loaded = self.app.roster.is_loaded(&wanted);
+        let keep_alive = self.app.limits.keep_alive;
+        let drain = self.app.drain.clone();
+        let leased = async move {
+            tokio::select! {
+                biased;
+                () = drain.deadline() => Err(ApiError::ShuttingDown),
+                lease = self.app.roster.lease(wanted) => {
+                    let lease = lease.map_err(refuse)?;
+                    answer(self, lease).await
+                }
             }
+        };
+        match signs {
+            Some(signs) if !is_loaded => Ok(signs.until(leased, keep_alive)),
+            _ => leased.await,
         }
+    }
+
+    /// Holds the model called `name`.
+    ///
+    /// # Errors
+    /// As [`Api::with_model`].
+    pub(crate) async fn lease(&self, name: Option<&str>) -> Result<Lease, ApiError> {
+        let refuse = |none| refusal(name, none);
+        let wanted = self.app.roster.wanted(name).await.map_err(refuse)?;
+        self.app.roster.lease(wanted).await.map_err(refuse)
     }
 }
 
-/// Changes when the model or the program does, and so when the same seed may give another answer.
-pub(crate) fn fingerprint(card: &ModelCard) -> String {
-    let mut hasher = DefaultHasher::new();
-    (&card.id, &card.file, &card.architecture, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
-    format!("fp_{:012x}", hasher.finish() >> 16)
+/// What a client is told who asked for a model that there is not.
+fn refusal(name: Option<&str>, none: NoModel) -> ApiError {
+    match none {
+        NoModel::Unknown { names } => ApiError::UnknownModel {
+            asked: shown(name.unwrap_or_default()),
+            names: names.iter().map(|name| shown(name)).collect::<Vec<_>>().join(" or "),
+        },
+        NoModel::Busy { waiting } => ApiError::QueueFull {
+            waiting,
+            queue_jobs_max: waiting,
+            retry_after: LOAD_RETRY,
+        },
+        NoModel::Failed(error) => ApiError::ModelLoad(error.to_string()),
+    }
 }

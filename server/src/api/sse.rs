@@ -18,8 +18,32 @@ use super::generation::{Generation, Step};
 use super::wire::json;
 use super::wire::reply::Usage;
 
-const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
+pub(crate) const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
 const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
+
+/// The headers of every stream of events.
+pub(crate) fn headers() -> [(HeaderName, HeaderValue); 3] {
+    [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/event-stream; charset=utf-8"),
+        ),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (
+            HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        ),
+    ]
+}
+
+/// An error as an event.
+pub(crate) fn error_event(error: &ApiError) -> Bytes {
+    event(&error.to_json())
+}
+
+fn event(line: &[u8]) -> Bytes {
+    [b"data: ", line, b"\n\n"].concat().into()
+}
 
 /// Events to be sent, in order.
 #[derive(Default)]
@@ -33,7 +57,7 @@ impl Events {
     }
 
     fn push_line(&mut self, line: &[u8]) {
-        self.0.push_back([b"data: ", line, b"\n\n"].concat().into());
+        self.0.push_back(event(line));
     }
 }
 
@@ -84,18 +108,7 @@ impl<N: Narrator> EventStream<N> {
             let chunk = next.unwrap_or_else(|_payload| sending.panicked());
             chunk.map(|chunk| (Ok::<_, Infallible>(chunk), sending))
         });
-        let headers = [
-            (
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("text/event-stream; charset=utf-8"),
-            ),
-            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-            (
-                HeaderName::from_static("x-accel-buffering"),
-                HeaderValue::from_static("no"),
-            ),
-        ];
-        (headers, Body::from_stream(body)).into_response()
+        (headers(), Body::from_stream(body)).into_response()
     }
 }
 

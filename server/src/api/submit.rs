@@ -15,6 +15,7 @@ use super::generation::{Choice, Generation, Surroundings};
 use super::sse::{EventStream, Narrator};
 use super::wire::reply::Head;
 use crate::http::RequestId;
+use crate::roster::Lease;
 
 /// All jobs share one scope of cached prompts, for all clients here are one consumer.
 const CACHE_SCOPE: u64 = 0;
@@ -29,16 +30,11 @@ pub(crate) struct Submitted {
 
 impl Api {
     /// What requests are checked against.
-    pub(crate) fn rules(&self) -> Rules<'_> {
-        let vocabulary = self
-            .app
-            .tokenizer
-            .vocabulary_size()
-            .min(self.app.engines.shape().vocabulary);
+    pub(crate) fn rules<'a>(&'a self, model: &'a Lease) -> Rules<'a> {
         Rules {
             limits: &self.app.limits,
-            defaults: &self.app.defaults,
-            vocabulary,
+            defaults: &model.defaults,
+            vocabulary: model.vocabulary(),
         }
     }
 
@@ -48,6 +44,7 @@ impl Api {
     /// What the engines refuse, as the client is told it.
     pub(crate) fn submit(
         &self,
+        model: &Lease,
         prompts: Vec<Vec<u32>>,
         start: Start,
         options: &Options,
@@ -56,21 +53,21 @@ impl Api {
         if self.app.drain.is_draining() {
             return Err(ApiError::ShuttingDown);
         }
-        let context_tokens = self.context_tokens();
+        let context_tokens = model.context_tokens();
         if let Some(prompt) = prompts.iter().find(|prompt| prompt.len() >= context_tokens) {
             return Err(ApiError::ContextExceeded {
                 prompt_tokens: prompt.len(),
                 context_tokens,
             });
         }
-        let timer = self.app.metrics.request_started();
-        let jobs: Vec<Job> = prompts.iter().flat_map(|prompt| self.jobs(prompt, options)).collect();
+        let timer = self.app.metrics.request_started(&model.card.id);
+        let jobs: Vec<Job> = prompts.iter().flat_map(|prompt| jobs(model, prompt, options)).collect();
         let prompt_tokens: Vec<usize> = jobs.iter().map(|job| job.prompt.len()).collect();
-        let Accepted { engine, replies } = match self.app.engines.submit(jobs) {
+        let Accepted { engine, replies } = match model.engines.submit(jobs) {
             Ok(accepted) => accepted,
             Err(refused) => {
                 timer.refused();
-                return Err(self.refusal(refused));
+                return Err(refusal(model, refused));
             }
         };
         let choices = replies
@@ -79,16 +76,15 @@ impl Api {
             .enumerate()
             .map(|(index, (replies, prompt))| Choice {
                 replies,
-                decoder: ReplyDecoder::new(&self.app.tokenizer, start, &options.stop),
+                decoder: ReplyDecoder::new(&model.tokenizer, start, &options.stop),
                 prompt_tokens: if index % options.choices == 0 { prompt } else { 0 },
             });
-        let (drain, pace) = (self.app.drain.clone(), Arc::clone(&self.pace));
         let generation = Generation::new(
             choices.collect(),
             Surroundings {
                 timer,
-                drain,
-                pace,
+                drain: self.app.drain.clone(),
+                lease: model.clone(),
                 request_id,
             },
         );
@@ -124,70 +120,70 @@ impl Api {
             .insert("x-tandem-engine", HeaderValue::from(engine));
         Ok(response)
     }
+}
 
-    /// One job for each choice. The first has the request's own seed, so that asking for more changes nothing for it.
-    fn jobs<'a>(&'a self, prompt: &'a [u32], options: &'a Options) -> impl Iterator<Item = Job> + 'a {
-        let room = self.context_tokens() - prompt.len();
-        (0..options.choices).map(move |choice| {
-            let mut sampling = options.sampling.clone();
-            sampling.seed = sampling.seed.wrapping_add(choice as u64);
-            Job {
-                prompt: prompt.to_vec(),
-                sampling,
-                output_tokens_max: options.output_tokens_max.min(room),
-                end_tokens: Arc::clone(&self.end_tokens),
-                ignore_end: options.ignore_end,
-                cache_scope: CACHE_SCOPE,
-            }
-        })
+/// The part that all objects of one reply share.
+///
+/// * `kind`  `chatcmpl` or `cmpl`
+/// * `object`  the type of object that carries it
+pub(crate) fn head(model: &Lease, kind: &str, object: &'static str, options: &Options) -> Head {
+    let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Head {
+        id: format!("{kind}-{}", Uuid::new_v4()),
+        object,
+        created: seconds.map_or(0, |since| since.as_secs()),
+        model: options.model.clone().unwrap_or_else(|| model.card.id.clone()),
+        system_fingerprint: model.fingerprint.clone(),
     }
+}
 
-    fn refusal(&self, refused: Refused) -> ApiError {
-        match refused {
-            Refused::QueueFull {
+/// One job for each choice. The first has the request's own seed, so that asking for more changes nothing for it.
+fn jobs<'a>(model: &'a Lease, prompt: &'a [u32], options: &'a Options) -> impl Iterator<Item = Job> + 'a {
+    let room = model.context_tokens() - prompt.len();
+    (0..options.choices).map(move |choice| {
+        let mut sampling = options.sampling.clone();
+        sampling.seed = sampling.seed.wrapping_add(choice as u64);
+        Job {
+            prompt: prompt.to_vec(),
+            sampling,
+            output_tokens_max: options.output_tokens_max.min(room),
+            end_tokens: Arc::clone(&model.end_tokens),
+            ignore_end: options.ignore_end,
+            cache_scope: CACHE_SCOPE,
+        }
+    })
+}
+
+fn refusal(model: &Lease, refused: Refused) -> ApiError {
+    match refused {
+        Refused::QueueFull {
+            waiting,
+            queue_jobs_max,
+        } => {
+            let retry_after = model.pace.wait(&model.engines.status());
+            ApiError::QueueFull {
                 waiting,
                 queue_jobs_max,
-            } => {
-                let retry_after = self.pace.wait(&self.app.engines.status());
-                ApiError::QueueFull {
-                    waiting,
-                    queue_jobs_max,
-                    retry_after,
-                }
-            }
-            Refused::TooManyJobs { jobs, jobs_max } => {
-                let message =
-                    format!("n and prompt ask for {jobs} choices at once, an engine holds {jobs_max}: ask for fewer");
-                ApiError::field("n", message)
-            }
-            Refused::NoEngine => ApiError::NoEngine,
-            Refused::Stopping => ApiError::ShuttingDown,
-            Refused::PromptTooLong { tokens, context_tokens } => ApiError::ContextExceeded {
-                prompt_tokens: tokens,
-                context_tokens,
-            },
-            Refused::EmptyPrompt => {
-                ApiError::field("prompt", "prompt has no tokens: give a text of at least one character")
-            }
-            refused @ (Refused::TokenOutOfRange { .. } | Refused::BadSampling { .. }) => {
-                tracing::error!(%refused, "the engine refused what the checks let pass");
-                ApiError::Internal
+                retry_after,
             }
         }
-    }
-
-    /// The part that all objects of one reply share.
-    ///
-    /// * `kind`  `chatcmpl` or `cmpl`
-    /// * `object`  the type of object that carries it
-    pub(crate) fn head(&self, kind: &str, object: &'static str, options: &Options) -> Head {
-        let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Head {
-            id: format!("{kind}-{}", Uuid::new_v4()),
-            object,
-            created: seconds.map_or(0, |since| since.as_secs()),
-            model: options.model.clone().unwrap_or_else(|| self.app.model.id.clone()),
-            system_fingerprint: self.fingerprint.clone(),
+        Refused::TooManyJobs { jobs, jobs_max } => {
+            let message =
+                format!("n and prompt ask for {jobs} choices at once, an engine holds {jobs_max}: ask for fewer");
+            ApiError::field("n", message)
+        }
+        Refused::NoEngine => ApiError::NoEngine,
+        Refused::Stopping => ApiError::ShuttingDown,
+        Refused::PromptTooLong { tokens, context_tokens } => ApiError::ContextExceeded {
+            prompt_tokens: tokens,
+            context_tokens,
+        },
+        Refused::EmptyPrompt => {
+            ApiError::field("prompt", "prompt has no tokens: give a text of at least one character")
+        }
+        refused @ (Refused::TokenOutOfRange { .. } | Refused::BadSampling { .. }) => {
+            tracing::error!(%refused, "the engine refused what the checks let pass");
+            ApiError::Internal
         }
     }
 }

@@ -15,6 +15,7 @@ use super::wire::json::json_response;
 use super::wire::prompt::Prompt;
 use super::wire::tokens::{DetokenizeReply, DetokenizeRequest, TokenizeReply, TokenizeRequest};
 use super::wire::{Field, Given};
+use crate::roster::Lease;
 
 /// What is to be encoded.
 enum Source {
@@ -27,40 +28,45 @@ pub(crate) async fn tokenize(
     State(api): State<Arc<Api>>,
     JsonBody(request): JsonBody<TokenizeRequest>,
 ) -> Result<Response, ApiError> {
-    api.check_model(check::text("model", &request.model)?)?;
-    let source = source(&api, request)?;
-    let app = api.app.clone();
-    let encode = move || match source {
-        Source::Text { text, with_bos: true } => app
-            .tokenizer
-            .encode_with_bos(&text)
-            .map_err(|error| refused_text("prompt", error)),
-        Source::Text { text, with_bos: false } => app
-            .tokenizer
-            .encode(&text)
-            .map_err(|error| refused_text("prompt", error)),
-        Source::Conversation(messages) => {
-            let prompt = app.template.render(&messages, Thinking::Forced);
-            let tokens = prompt.and_then(|prompt| app.tokenizer.encode_prompt(&prompt));
-            tokens.map_err(|error| refused_text("messages", error))
-        }
+    let name = check::model(&request.model)?;
+    let answer = async move |api: Arc<Api>, model: Lease| {
+        let source = source(&api, &model, request)?;
+        let max_model_len = model.context_tokens();
+        let encode = move || match source {
+            Source::Text { text, with_bos: true } => model
+                .tokenizer
+                .encode_with_bos(&text)
+                .map_err(|error| refused_text("prompt", error)),
+            Source::Text { text, with_bos: false } => model
+                .tokenizer
+                .encode(&text)
+                .map_err(|error| refused_text("prompt", error)),
+            Source::Conversation(messages) => {
+                let prompt = model.template.render(&messages, Thinking::Forced);
+                let tokens = prompt.and_then(|prompt| model.tokenizer.encode_prompt(&prompt));
+                tokens.map_err(|error| refused_text("messages", error))
+            }
+        };
+        let tokens = api.text_lane.run(encode).await?;
+        json_response(&TokenizeReply {
+            count: tokens.len(),
+            tokens,
+            max_model_len,
+        })
     };
-    let tokens = api.text_lane.run(encode).await?;
-    json_response(&TokenizeReply {
-        count: tokens.len(),
-        tokens,
-        max_model_len: api.context_tokens(),
-    })
+    api.with_model(name, None, answer).await
 }
 
-fn source(api: &Api, request: TokenizeRequest) -> Result<Source, ApiError> {
+fn source(api: &Api, model: &Lease, request: TokenizeRequest) -> Result<Source, ApiError> {
     let with_bos = check::flag_or("add_special_tokens", &request.add_special_tokens, true)?;
     match (request.prompt, request.messages) {
         (Given::Text(text), _) => Ok(Source::Text { text, with_bos }),
         (prompt, Field::Other(messages)) if messages.is_absent() => {
             Err(ApiError::field("prompt", format!("prompt is {prompt}: give a text")))
         }
-        (prompt, messages) if prompt.is_absent() => check::messages(messages, &api.rules()).map(Source::Conversation),
+        (prompt, messages) if prompt.is_absent() => {
+            check::messages(messages, &api.rules(model)).map(Source::Conversation)
+        }
         (prompt, _) => Err(ApiError::field(
             "prompt",
             format!("prompt is {prompt}: give a text, or messages alone"),
@@ -73,30 +79,33 @@ pub(crate) async fn detokenize(
     State(api): State<Arc<Api>>,
     JsonBody(request): JsonBody<DetokenizeRequest>,
 ) -> Result<Response, ApiError> {
-    api.check_model(check::text("model", &request.model)?)?;
-    let refuse = |param: &str, found: &Given| {
-        Err(ApiError::field(
-            param,
-            format!("{param} is {found}: give a list of token ids"),
-        ))
+    let name = check::model(&request.model)?;
+    let answer = async move |api: Arc<Api>, model: Lease| {
+        let refuse = |param: &str, found: &Given| {
+            Err(ApiError::field(
+                param,
+                format!("{param} is {found}: give a list of token ids"),
+            ))
+        };
+        let ids = match request.tokens {
+            Field::Value(Prompt::Ids(ids)) => ids,
+            Field::Value(Prompt::Texts(texts, _)) if texts.is_empty() => Vec::new(),
+            Field::Value(Prompt::Refused { item, found }) => {
+                return refuse(&format!("tokens[{item}]"), &found);
+            }
+            Field::Value(_) => return refuse("tokens", &Given::Text("texts or lists".to_owned())),
+            Field::Other(given) => return refuse("tokens", &given),
+        };
+        in_vocabulary("tokens", &ids, model.tokenizer.vocabulary_size())?;
+        let decode = move || {
+            model
+                .tokenizer
+                .decode(&ids)
+                .map_err(|error| refused_text("tokens", error))
+        };
+        json_response(&DetokenizeReply {
+            prompt: api.text_lane.run(decode).await?,
+        })
     };
-    let ids = match request.tokens {
-        Field::Value(Prompt::Ids(ids)) => ids,
-        Field::Value(Prompt::Texts(texts, _)) if texts.is_empty() => Vec::new(),
-        Field::Value(Prompt::Refused { item, found }) => {
-            return refuse(&format!("tokens[{item}]"), &found);
-        }
-        Field::Value(_) => return refuse("tokens", &Given::Text("texts or lists".to_owned())),
-        Field::Other(given) => return refuse("tokens", &given),
-    };
-    in_vocabulary("tokens", &ids, api.app.tokenizer.vocabulary_size())?;
-    let app = api.app.clone();
-    let decode = move || {
-        app.tokenizer
-            .decode(&ids)
-            .map_err(|error| refused_text("tokens", error))
-    };
-    json_response(&DetokenizeReply {
-        prompt: api.text_lane.run(decode).await?,
-    })
+    api.with_model(name, None, answer).await
 }

@@ -1,6 +1,7 @@
 //! Which model: the one inside the program, a file, or a name in an Ollama model store.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use library::store::{ModelName, Store, StoreError};
@@ -38,6 +39,27 @@ impl ModelChoice {
             }
             Err(error) if !text.contains(std::path::is_separator) => Err(error),
             _ => Ok(ModelChoice::File(path.to_owned())),
+        }
+    }
+}
+
+impl ModelChoice {
+    /// The model of a store that a client named: never a path.
+    pub(crate) fn named(text: &str, environment: &[(OsString, OsString)]) -> Option<ModelChoice> {
+        let name: ModelName = text.parse().ok()?;
+        let stores = stores(environment);
+        let is_there = stores.iter().any(|store| store.has(&name));
+        is_there.then_some(ModelChoice::Stored { name, stores })
+    }
+}
+
+/// As it is named.
+impl fmt::Display for ModelChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ModelChoice::Tiny => f.write_str("tiny"),
+            ModelChoice::File(path) => write!(f, "{}", path.display()),
+            ModelChoice::Stored { name, .. } => write!(f, "{name}"),
         }
     }
 }

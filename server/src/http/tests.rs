@@ -61,7 +61,7 @@ impl House {
     async fn open(limits: HttpLimits) -> House {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (drain, in_flight, metrics) = (Drain::new(), InFlight::new(), Metrics::new("m").unwrap());
+        let (drain, in_flight, metrics) = (Drain::new(), InFlight::new(), Metrics::new().unwrap());
         let (tell, heard) = mpsc::unbounded_channel();
         let go = Arc::new(Notify::new());
         let guards = Guards {
@@ -99,15 +99,7 @@ impl House {
     }
 
     fn count(&self, series: &str) -> bool {
-        let card = crate::app::ModelCard {
-            id: "m".to_owned(),
-            aliases: Vec::new(),
-            created: 0,
-            context_tokens: 1,
-            architecture: String::new(),
-            file: String::new(),
-        };
-        self.metrics.render(&[], None, &card).lines().any(|line| line == series)
+        self.metrics.render(&[]).lines().any(|line| line == series)
     }
 }
 
@@ -334,7 +326,7 @@ async fn a_client_that_leaves_drops_its_handler() {
     drop(stream);
     assert_eq!(house.heard.recv().await, Some("dropped"));
     house.in_flight.none().await;
-    assert!(house.count("tandem_requests_total{api=\"/hold\",code=\"499\",model=\"m\"} 1"));
+    assert!(house.count("tandem_requests_total{api=\"/hold\",code=\"499\"} 1"));
 }
 
 #[tokio::test]

@@ -2,13 +2,15 @@
 
 use models::DevicesStatus;
 use prometheus::proto::MetricFamily;
-use prometheus::{Counter, CounterVec, IntCounter, Opts, Registry};
+use prometheus::{Counter, CounterVec, IntCounter, Opts};
 
 use super::families::registered;
+use super::of_model;
+use crate::app::ModelCard;
 
 /// Every family that is read from `status`.
-pub(super) fn gather(status: &DevicesStatus) -> Result<Vec<MetricFamily>, prometheus::Error> {
-    let registry = Registry::new();
+pub(super) fn gather(status: &DevicesStatus, card: &ModelCard) -> Result<Vec<MetricFamily>, prometheus::Error> {
+    let registry = of_model(card)?;
     let seconds = |name: &str, help: &str| registered(&registry, CounterVec::new(Opts::new(name, help), &["device"])?);
     let busy = seconds("tandem_device_busy_seconds_total", "Time in which the device computed.")?;
     let idle = seconds(

@@ -5,15 +5,19 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::families::{add, registered};
+use super::of_model;
 use crate::app::ModelCard;
 
 /// Every family that is read from `engines`, by name.
 pub(super) fn gather(engines: &[EngineStatus], card: &ModelCard) -> Result<Vec<MetricFamily>, prometheus::Error> {
     let registry = Registry::new();
     router_block(&registry, engines, card)?;
-    engine_gauges(&registry, engines)?;
-    engine_counters(&registry, engines)?;
-    Ok(registry.gather())
+    let by_model = of_model(card)?;
+    engine_gauges(&by_model, engines)?;
+    engine_counters(&by_model, engines)?;
+    let mut families = registry.gather();
+    families.extend(by_model.gather());
+    Ok(families)
 }
 
 /// vLLM's names with the label `model_name` alone: a router reads the process as one engine.

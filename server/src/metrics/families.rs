@@ -1,7 +1,7 @@
 //! The families that the process counts itself, registered once.
 
 use prometheus::core::Collector;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// vLLM's boundaries, in seconds: dashboards made for vLLM need them to the letter.
 const FIRST_TOKEN_BUCKETS: &[f64] = &[
@@ -40,19 +40,17 @@ pub(super) struct Families {
 
 /// How long things took, in seconds.
 pub(super) struct Latency {
-    pub(super) first_token: Histogram,
-    pub(super) inter_token: Histogram,
-    pub(super) request: Histogram,
-    pub(super) queue: Histogram,
+    pub(super) first_token: HistogramVec,
+    pub(super) inter_token: HistogramVec,
+    pub(super) request: HistogramVec,
+    pub(super) queue: HistogramVec,
 }
 
 impl Latency {
-    fn register(registry: &Registry, model: &str) -> Result<Latency, prometheus::Error> {
+    fn register(registry: &Registry) -> Result<Latency, prometheus::Error> {
         let seconds = |name: &str, help: &str, buckets: &[f64]| {
-            let opts = HistogramOpts::new(name, help)
-                .const_label("model_name", model)
-                .buckets(buckets.to_vec());
-            registered(registry, Histogram::with_opts(opts)?)
+            let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            registered(registry, HistogramVec::new(opts, &["model_name"])?)
         };
         Ok(Latency {
             first_token: seconds(
@@ -80,14 +78,14 @@ impl Latency {
 }
 
 impl Families {
-    pub(super) fn register(registry: &Registry, model: &str) -> Result<Families, prometheus::Error> {
+    pub(super) fn register(registry: &Registry) -> Result<Families, prometheus::Error> {
         let counts = |name: &str, help: &str, labels: &[&str]| {
             registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
         };
         let counter = |name: &str, help: &str| registered(registry, IntCounter::new(name, help)?);
         let gauge = |name: &str, help: &str| registered(registry, IntGauge::new(name, help)?);
         let families = Families {
-            latency: Latency::register(registry, model)?,
+            latency: Latency::register(registry)?,
             finished: counts(
                 "vllm:request_success_total",
                 "Generation requests that ended, by why.",
@@ -96,7 +94,7 @@ impl Families {
             requests: counts(
                 "tandem_requests_total",
                 "HTTP requests answered, refusals included.",
-                &["model", "api", "code"],
+                &["api", "code"],
             )?,
             tokens: counts(
                 "tandem_tokens_total",
@@ -120,13 +118,21 @@ impl Families {
             requests_in_flight: gauge("tandem_http_requests_in_flight", "Requests whose answer has not ended.")?,
             draining: gauge("tandem_draining", "1 once the process has been told to stop.")?,
         };
-        families.show_zeros(model);
         build_info(registry)?;
         Ok(families)
     }
 
-    /// Brings every series of a closed set into being, so that rates work from the first event on.
-    fn show_zeros(&self, model: &str) {
+    /// Brings every series that a model has into being, so that rates work from the first event on.
+    pub(super) fn show_zeros(&self, model: &str) {
+        let latency = &self.latency;
+        for family in [
+            &latency.first_token,
+            &latency.inter_token,
+            &latency.request,
+            &latency.queue,
+        ] {
+            observe(family, model, None);
+        }
         FINISHED_REASONS
             .iter()
             .for_each(|reason| add(&self.finished, &[model, reason], 0));
@@ -140,6 +146,16 @@ pub(super) fn add(family: &IntCounterVec, labels: &[&str], count: u64) {
     // Fails only for a wrong number of labels, which would be our bug and must not end a request.
     if let Ok(series) = family.get_metric_with_label_values(labels) {
         series.inc_by(count);
+    }
+}
+
+/// Adds an observation, or only brings the series into being.
+pub(super) fn observe(family: &HistogramVec, model: &str, seconds: Option<f64>) {
+    // As in `add`.
+    if let Ok(series) = family.get_metric_with_label_values(&[model])
+        && let Some(seconds) = seconds
+    {
+        series.observe(seconds);
     }
 }
 

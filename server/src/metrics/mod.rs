@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use engine::EngineStatus;
 use models::DevicesStatus;
+use prometheus::proto::MetricFamily;
 use prometheus::{IntGauge, Registry, TextEncoder};
 
 use crate::app::ModelCard;
@@ -27,32 +28,43 @@ pub(crate) const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 pub(crate) struct Metrics {
     registry: Registry,
     families: Arc<Families>,
-    model: Arc<str>,
+}
+
+/// What one model's engines and devices say of themselves at a scrape.
+pub(crate) struct Scraped<'a> {
+    pub(crate) card: &'a ModelCard,
+    pub(crate) engines: Vec<EngineStatus>,
+    /// Those that several engines share.
+    pub(crate) devices: Option<DevicesStatus>,
 }
 
 impl Metrics {
-    /// Counters at zero for the model named `model`, with every series there from the first scrape on.
+    /// Counters at zero.
     ///
     /// # Errors
     /// Two families with one name: our bug, found by the first test that runs.
-    pub(crate) fn new(model: &str) -> Result<Metrics, prometheus::Error> {
+    pub(crate) fn new() -> Result<Metrics, prometheus::Error> {
         let registry = Registry::new();
-        let families = Arc::new(Families::register(&registry, model)?);
-        Ok(Metrics {
-            registry,
-            families,
-            model: model.into(),
-        })
+        let families = Arc::new(Families::register(&registry)?);
+        Ok(Metrics { registry, families })
+    }
+
+    /// Shows every series of the model named `model` from the next scrape on, at zero.
+    pub(crate) fn show_model(&self, model: &str) {
+        self.families.show_zeros(model);
     }
 
     /// The whole page.
-    pub(crate) fn render(&self, engines: &[EngineStatus], devices: Option<&DevicesStatus>, card: &ModelCard) -> String {
+    pub(crate) fn render(&self, models: &[Scraped<'_>]) -> String {
         let mut families = self.registry.gather();
-        let devices = devices.map_or(Ok(Vec::new()), devices::gather);
-        for gathered in [engines::gather(engines, card), devices] {
-            match gathered {
-                Ok(more) => families.extend(more),
-                Err(error) => tracing::error!(%error, "series are missing from /metrics"),
+        for model in models {
+            let devices = model.devices.as_ref();
+            let devices = devices.map_or(Ok(Vec::new()), |devices| devices::gather(devices, model.card));
+            for gathered in [engines::gather(&model.engines, model.card), devices] {
+                match gathered {
+                    Ok(more) => merge(&mut families, more),
+                    Err(error) => tracing::error!(%error, "series are missing from /metrics"),
+                }
             }
         }
         families.sort_by(|a, b| a.name().cmp(b.name()));
@@ -64,17 +76,13 @@ impl Metrics {
     }
 
     /// Starts the clock of one generation request that has passed its checks.
-    pub(crate) fn request_started(&self) -> RequestTimer {
-        RequestTimer::start(self.families.clone(), self.model.clone())
+    pub(crate) fn request_started(&self, model: &str) -> RequestTimer {
+        RequestTimer::start(self.families.clone(), model.into())
     }
 
     /// Counts one HTTP answer, whatever its status. `api` is a route's pattern, never a path as sent.
     pub(crate) fn answered(&self, api: &str, status: u16) {
-        add(
-            &self.families.requests,
-            &[&self.model, api, status.to_string().as_str()],
-            1,
-        );
+        add(&self.families.requests, &[api, status.to_string().as_str()], 1);
     }
 
     /// Counts an open connection for as long as the result lives.
@@ -101,6 +109,22 @@ impl Metrics {
     pub(crate) fn draining(&self) {
         self.families.draining.set(1);
     }
+}
+
+/// Adds families to `all`; those of one name become one.
+fn merge(all: &mut Vec<MetricFamily>, more: Vec<MetricFamily>) {
+    for mut family in more {
+        match all.iter_mut().find(|known| known.name() == family.name()) {
+            Some(known) => known.mut_metric().extend(family.take_metric()),
+            None => all.push(family),
+        }
+    }
+}
+
+/// A registry whose series all name their model.
+fn of_model(card: &ModelCard) -> Result<Registry, prometheus::Error> {
+    let label = ("model".to_owned(), card.id.clone());
+    Registry::new_custom(None, Some([label].into()))
 }
 
 /// One unit of a gauge, given back on drop.

@@ -10,6 +10,7 @@ fn card() -> ModelCard {
     ModelCard {
         id: "tandem-tiny".to_owned(),
         aliases: Vec::new(),
+        stand_ins: Vec::new(),
         created: 0,
         context_tokens: 128,
         architecture: "qwen2".to_owned(),
@@ -74,11 +75,17 @@ fn parse(page: &str) -> BTreeMap<String, f64> {
 }
 
 fn page(metrics: &Metrics) -> BTreeMap<String, f64> {
-    parse(&metrics.render(&[engine(0, 1, 25), engine(1, 3, 75)], None, &card()))
+    parse(&metrics.render(&[Scraped {
+        card: &card(),
+        engines: vec![engine(0, 1, 25), engine(1, 3, 75)],
+        devices: None,
+    }]))
 }
 
 fn metrics() -> Metrics {
-    Metrics::new("tandem-tiny").unwrap()
+    let metrics = Metrics::new().unwrap();
+    metrics.show_model("tandem-tiny");
+    metrics
 }
 
 #[test]
@@ -94,12 +101,22 @@ fn devices_that_engines_share_say_how_long_they_computed_and_waited() {
         together: Duration::from_millis(250),
         builds: 1,
     };
-    let page = parse(&Metrics::new("tandem-tiny").unwrap().render(&[], Some(&status), &card()));
+    let page = parse(&metrics().render(&[Scraped {
+        card: &card(),
+        engines: Vec::new(),
+        devices: Some(status),
+    }]));
     for (series, value) in [
-        ("tandem_device_busy_seconds_total{device=\"cuda:0\"}", 1.5),
-        ("tandem_device_idle_seconds_total{device=\"cuda:1\"}", 1.25),
-        ("tandem_devices_together_seconds_total", 0.25),
-        ("tandem_devices_builds_total", 1.0),
+        (
+            "tandem_device_busy_seconds_total{device=\"cuda:0\",model=\"tandem-tiny\"}",
+            1.5,
+        ),
+        (
+            "tandem_device_idle_seconds_total{device=\"cuda:1\",model=\"tandem-tiny\"}",
+            1.25,
+        ),
+        ("tandem_devices_together_seconds_total{model=\"tandem-tiny\"}", 0.25),
+        ("tandem_devices_builds_total{model=\"tandem-tiny\"}", 1.0),
     ] {
         assert_eq!(page.get(series), Some(&value), "{series}");
     }
@@ -147,26 +164,41 @@ fn routers_find_each_of_their_families_as_one_series_of_the_whole_process() {
 #[test]
 fn every_engine_has_its_own_series() {
     let page = page(&metrics());
-    assert_eq!(page["tandem_engine_requests_running{engine=\"1\"}"], 3.0);
-    assert_eq!(page["tandem_engine_requests_waiting{engine=\"0\"}"], 2.0);
-    assert_eq!(page["tandem_engine_kv_used_ratio{engine=\"1\"}"], 0.75);
-    assert_eq!(page["tandem_engine_batch_size{engine=\"0\"}"], 5.0);
     assert_eq!(
-        page["tandem_engine_state{device=\"cpu\",engine=\"0\",state=\"ready\"}"],
+        page["tandem_engine_requests_running{engine=\"1\",model=\"tandem-tiny\"}"],
+        3.0
+    );
+    assert_eq!(
+        page["tandem_engine_requests_waiting{engine=\"0\",model=\"tandem-tiny\"}"],
+        2.0
+    );
+    assert_eq!(
+        page["tandem_engine_kv_used_ratio{engine=\"1\",model=\"tandem-tiny\"}"],
+        0.75
+    );
+    assert_eq!(
+        page["tandem_engine_batch_size{engine=\"0\",model=\"tandem-tiny\"}"],
+        5.0
+    );
+    assert_eq!(
+        page["tandem_engine_state{device=\"cpu\",engine=\"0\",model=\"tandem-tiny\",state=\"ready\"}"],
         1.0
     );
     assert_eq!(
-        page["tandem_engine_tokens_total{engine=\"0\",type=\"generation\"}"],
+        page["tandem_engine_tokens_total{engine=\"0\",model=\"tandem-tiny\",type=\"generation\"}"],
         20.0
     );
-    assert_eq!(page["tandem_engine_preemptions_total{engine=\"1\"}"], 1.0);
-    assert_eq!(page["tandem_up_engines"], 2.0);
+    assert_eq!(
+        page["tandem_engine_preemptions_total{engine=\"1\",model=\"tandem-tiny\"}"],
+        1.0
+    );
+    assert_eq!(page["tandem_up_engines{model=\"tandem-tiny\"}"], 2.0);
 }
 
 #[test]
 fn a_finished_request_counts_its_tokens_and_times_once() {
     let metrics = metrics();
-    let mut timer = metrics.request_started();
+    let mut timer = metrics.request_started("tandem-tiny");
     timer.admitted(7, 3);
     timer.admitted(7, 3);
     timer.token(0);
@@ -212,7 +244,7 @@ fn a_finished_request_counts_its_tokens_and_times_once() {
 #[test]
 fn a_dropped_timer_is_a_client_that_left_and_its_tokens_still_count() {
     let metrics = metrics();
-    let mut timer = metrics.request_started();
+    let mut timer = metrics.request_started("tandem-tiny");
     timer.admitted(7, 0);
     timer.token(0);
     drop(timer);
@@ -229,9 +261,13 @@ fn a_dropped_timer_is_a_client_that_left_and_its_tokens_still_count() {
 #[test]
 fn what_we_cut_and_what_we_refuse_are_not_clients_that_left() {
     let metrics = metrics();
-    metrics.request_started().aborted(Abort::Shutdown, TokenUse::default());
-    metrics.request_started().aborted(Abort::Engine, TokenUse::default());
-    metrics.request_started().refused();
+    metrics
+        .request_started("tandem-tiny")
+        .aborted(Abort::Shutdown, TokenUse::default());
+    metrics
+        .request_started("tandem-tiny")
+        .aborted(Abort::Engine, TokenUse::default());
+    metrics.request_started("tandem-tiny").refused();
     let page = page(&metrics);
     for (reason, count) in [("client_gone", 0.0), ("shutdown", 1.0), ("engine", 1.0)] {
         assert_eq!(
@@ -257,24 +293,52 @@ fn counters_never_fall_and_gauges_go_back() {
     for (series, value) in before.iter().filter(|(series, _)| series.contains("_total")) {
         assert!(after[series] >= *value, "{series} fell");
     }
-    let refused = "tandem_requests_total{api=\"/v1/chat/completions\",code=\"429\",model=\"tandem-tiny\"}";
+    let refused = "tandem_requests_total{api=\"/v1/chat/completions\",code=\"429\"}";
     assert_eq!(after[refused], 1.0);
 }
 
 #[test]
 fn a_model_name_cannot_break_the_page() {
-    let metrics = Metrics::new("a\"b\\c\nd").unwrap();
-    metrics.answered("/x", 200);
-    let page = parse(&metrics.render(
-        &[],
-        None,
-        &ModelCard {
-            id: "a\"b\\c\nd".to_owned(),
-            ..card()
-        },
-    ));
+    let metrics = metrics();
+    let card = ModelCard {
+        id: "a\"b\\c\nd".to_owned(),
+        ..card()
+    };
+    metrics.show_model(&card.id);
+    let page = parse(&metrics.render(&[Scraped {
+        card: &card,
+        engines: Vec::new(),
+        devices: None,
+    }]));
     assert!(
         page.contains_key("vllm:num_requests_running{model_name=\"a\\\"b\\\\c\\nd\"}"),
         "{page:?}"
     );
+}
+
+#[test]
+fn two_models_stand_in_the_same_families_under_their_names() {
+    let metrics = metrics();
+    metrics.show_model("other");
+    let (tiny, other) = (
+        card(),
+        ModelCard {
+            id: "other".to_owned(),
+            ..card()
+        },
+    );
+    let scraped = [(&tiny, 1), (&other, 3)].map(|(card, running)| Scraped {
+        card,
+        engines: vec![engine(0, running, 25)],
+        devices: None,
+    });
+    let page = parse(&metrics.render(&scraped));
+    for (model, running) in [("tandem-tiny", 1.0), ("other", 3.0)] {
+        let label = |name: &str| format!("{{{name}=\"{model}\"}}");
+        assert_eq!(
+            page[&format!("vllm:num_requests_running{}", label("model_name"))],
+            running
+        );
+        assert_eq!(page[&format!("tandem_up_engines{}", label("model"))], 1.0);
+    }
 }

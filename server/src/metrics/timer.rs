@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::families::{Families, add};
+use super::families::{Families, add, observe};
 use crate::http::Notes;
 
 /// What one request cost. `cached` is part of `prompt`, `reasoning` of `output`.
@@ -63,10 +63,11 @@ impl RequestTimer {
             self.is_admitted = true;
             self.so_far.prompt = prompt_tokens;
             self.so_far.cached = cached_tokens;
-            self.families
-                .latency
-                .queue
-                .observe(self.started.elapsed().as_secs_f64());
+            observe(
+                &self.families.latency.queue,
+                &self.model,
+                Some(self.started.elapsed().as_secs_f64()),
+            );
         }
     }
 
@@ -75,10 +76,11 @@ impl RequestTimer {
         let now = Instant::now();
         self.so_far.output += 1;
         if self.so_far.output == 1 {
-            self.families
-                .latency
-                .first_token
-                .observe((now - self.started).as_secs_f64());
+            observe(
+                &self.families.latency.first_token,
+                &self.model,
+                Some((now - self.started).as_secs_f64()),
+            );
         }
         if self.last_tokens.len() <= choice {
             self.last_tokens.resize(choice + 1, None);
@@ -86,17 +88,22 @@ impl RequestTimer {
         if let Some(slot) = self.last_tokens.get_mut(choice)
             && let Some(last) = slot.replace(now)
         {
-            self.families.latency.inter_token.observe((now - last).as_secs_f64());
+            observe(
+                &self.families.latency.inter_token,
+                &self.model,
+                Some((now - last).as_secs_f64()),
+            );
         }
     }
 
     /// The reply is whole. `reason` is the wire's `finish_reason`.
     pub(crate) fn finished(mut self, reason: &str, tokens: TokenUse) {
         let reason = if reason == "length" { "length" } else { "stop" };
-        self.families
-            .latency
-            .request
-            .observe(self.started.elapsed().as_secs_f64());
+        observe(
+            &self.families.latency.request,
+            &self.model,
+            Some(self.started.elapsed().as_secs_f64()),
+        );
         self.end(reason, tokens);
     }
 

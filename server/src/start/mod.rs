@@ -4,6 +4,7 @@
 mod banner;
 mod bar;
 mod descriptors;
+mod loader;
 mod memory;
 mod model;
 mod serve;
@@ -11,7 +12,7 @@ mod stored;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use engine::{EngineSettings, EngineSpec, Engines, ModelError, ModelFactory};
@@ -20,15 +21,16 @@ use models::{Model, ModelsError, Options, Placement};
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::app::{App, Limits};
+use crate::app::App;
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::failure::Failure;
 use crate::metrics::Metrics;
+use crate::roster::{Bounds, Roster};
 pub(crate) use bar::Progress;
 pub(crate) use model::{id, open_file, open_with_store};
 
-use model::Opened;
+use loader::{ModelLoader, Ready};
 
 /// Connections that may wait for the accept loop.
 const BACKLOG: u32 = 1024;
@@ -87,36 +89,37 @@ fn bind(config: &Config) -> Result<TcpSocket, Failure> {
     bound().map_err(|cause| Failure::Address { listen, cause })
 }
 
-/// Everything that takes time: the file, the weights, the engines.
+/// The configured model, and all that requests share.
 fn load(config: &Config) -> Result<Loaded, Failure> {
-    let started = Instant::now();
     models::Simd::limit(config.simd);
-    let opened = Opened::open(config)?;
-    let plan = memory::plan(config, &opened)?;
-    let metrics = Metrics::new(&opened.card.id).context("metrics")?;
-    let (model, engines) = start_engines(config, opened.gguf, &plan)?;
-    let limits = Limits {
-        default_output_tokens: config.limits.default_output_tokens.min(plan.context),
-        ..config.limits.clone()
+    let metrics = Metrics::new().context("metrics")?;
+    let loader = ModelLoader {
+        config: config.clone(),
+        metrics: metrics.clone(),
     };
-    let mut card = opened.card;
-    card.context_tokens = plan.context;
+    let Ready {
+        served,
+        facts,
+        plan,
+        load_seconds,
+    } = loader.ready(config, &[])?;
+    let names = loader.names(&served)?;
+    let bounds = Bounds {
+        loaded_max: config.loaded_models,
+        waiting_max: config.devices.len() * (config.slots + config.queue),
+        keep_alive: config.keep_alive,
+    };
     let app = App {
-        model: card,
-        tokenizer: opened.tokenizer,
-        template: opened.template,
-        engines,
-        devices: Box::new(move || model.devices()),
-        limits,
+        roster: Roster::new(names, served, loader, bounds),
+        limits: config.limits.clone(),
         metrics,
         drain: Drain::new(),
-        defaults: opened.sampling,
     };
     Ok(Loaded {
         app,
-        facts: opened.facts,
+        facts,
         plan,
-        load_seconds: started.elapsed().as_secs_f64(),
+        load_seconds,
     })
 }
 

@@ -11,6 +11,7 @@ use super::stored;
 use crate::app::{ModelCard, SamplingDefaults};
 use crate::config::{Config, ModelChoice};
 use crate::failure::Failure;
+use crate::roster::Served;
 
 /// Characters of a model's name at most.
 const ID_CHARS: usize = 96;
@@ -120,12 +121,13 @@ pub(crate) fn id(choice: &ModelChoice, gguf: &Gguf) -> String {
 }
 
 fn card(choice: &ModelChoice, gguf: &Gguf, model: &models::Config) -> ModelCard {
-    let mut aliases = vec!["default".to_owned()];
+    let (mut aliases, mut stand_ins) = (Vec::new(), Vec::new());
     let id = id(choice, gguf);
     let file = match choice {
         ModelChoice::Tiny => {
             // It stands in for the model that users come for, so that their first command works before a download.
-            aliases.extend(["tiny", "deepseek-r1:32b"].map(str::to_owned));
+            aliases.push("tiny".to_owned());
+            stand_ins.extend(names_of_r1("32b"));
             "embedded".to_owned()
         }
         ModelChoice::File(path) => {
@@ -138,6 +140,9 @@ fn card(choice: &ModelChoice, gguf: &Gguf, model: &models::Config) -> ModelCard 
         ModelChoice::Stored { name, .. } => {
             aliases.extend(name.without_latest());
             aliases.push(name.full());
+            if let [.., "deepseek-r1", tag] = name.parts() {
+                stand_ins.extend(names_of_r1(tag));
+            }
             gguf.name().to_owned()
         }
     };
@@ -150,6 +155,7 @@ fn card(choice: &ModelChoice, gguf: &Gguf, model: &models::Config) -> ModelCard 
     ModelCard {
         id,
         aliases,
+        stand_ins,
         created: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
@@ -158,6 +164,35 @@ fn card(choice: &ModelChoice, gguf: &Gguf, model: &models::Config) -> ModelCard 
         architecture: sanitised(architecture),
         file,
     }
+}
+
+/// What clients call DeepSeek's R1 of this size: Ollama's name without a tag, and the one of the hub, which LobeChat knows.
+fn names_of_r1(tag: &str) -> Vec<String> {
+    let mut names = ["deepseek-r1", "deepseek-r1:latest"].map(str::to_owned).to_vec();
+    names.push(format!("deepseek-r1:{tag}"));
+    match tag {
+        "1.5b" | "7b" | "14b" | "32b" => names.push(format!("deepseek-r1-distill-qwen-{tag}")),
+        "8b" | "70b" => names.push(format!("deepseek-r1-distill-llama-{tag}")),
+        _ => {}
+    }
+    names
+}
+
+/// A loaded model under the name `choice`, with what its store says under that name.
+///
+/// # Errors
+/// No store has it, or its files are not as they should be.
+pub(super) fn dressed(served: &Served, choice: &ModelChoice, config: &Config) -> Result<Served, Failure> {
+    let mut card = served.card.clone();
+    card.aliases = Vec::new();
+    card.stand_ins = Vec::new();
+    let mut sampling = config.sampling.clone();
+    if let ModelChoice::Stored { name, stores } = choice {
+        let stored = store::find(stores, name)?;
+        card.id = stored.name.to_string();
+        sampling = stored::sampling(&stored.parameters, config);
+    }
+    Ok(served.dressed(card, sampling))
 }
 
 /// The file's name without its last extension.

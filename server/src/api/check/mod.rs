@@ -17,9 +17,9 @@ use crate::app::{Limits, SamplingDefaults};
 
 pub(crate) use chat_request::{ChatRequest, Showing, chat_request};
 pub(crate) use completion_request::{CompletionRequest, PromptSource, completion_request, in_vocabulary};
-pub(crate) use field::{flag_or, text};
+pub(crate) use field::flag_or;
 pub(crate) use messages::messages;
-pub(crate) use options::{Delivery, Options, TokenNames};
+pub(crate) use options::{Delivery, Options, TokenNames, model, streams};
 
 /// What requests are checked against.
 #[derive(Clone, Copy)]

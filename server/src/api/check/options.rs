@@ -85,8 +85,13 @@ fn output_tokens_max(request: &GenerateRequest, rules: &Rules<'_>) -> Result<usi
     Ok(newer.or(older).unwrap_or(rules.limits.default_output_tokens))
 }
 
+/// Whether the reply is asked for as a stream.
+pub(crate) fn streams(request: &GenerateRequest) -> Result<bool, ApiError> {
+    flag_or("stream", &request.stream, false)
+}
+
 fn delivery(request: &GenerateRequest) -> Result<Delivery, ApiError> {
-    let streamed = flag_or("stream", &request.stream, false)?;
+    let streamed = streams(request)?;
     let usage = match &request.stream_options {
         Field::Value(Object(StreamOptions { include_usage })) => {
             if !streamed {

@@ -21,6 +21,7 @@ use crate::app::{App, Limits, ModelCard, SamplingDefaults};
 use crate::drain::Drain;
 use crate::http::name_and_contain;
 use crate::metrics::Metrics;
+use crate::roster::{Parts, Roster, Served};
 
 /// The special tokens; ids below 256 are the bytes.
 const SPECIALS: [&str; 6] = [
@@ -93,22 +94,26 @@ impl Kit {
         });
         let engines = Engines::start(settings, factory).unwrap();
         Arc::new(App {
-            model: ModelCard {
-                id: "tandem-test".into(),
-                aliases: vec!["default".into(), "test".into()],
-                created: 1_700_000_000,
-                context_tokens: self.context_tokens,
-                architecture: "qwen2".into(),
-                file: "embedded".into(),
-            },
-            tokenizer,
-            template,
-            engines,
-            devices: Box::new(|| None),
+            roster: Roster::of_one(Served::new(Parts {
+                card: ModelCard {
+                    id: "tandem-test".into(),
+                    aliases: vec!["test".into()],
+                    stand_ins: Vec::new(),
+                    created: 1_700_000_000,
+                    context_tokens: self.context_tokens,
+                    architecture: "qwen2".into(),
+                    file: "embedded".into(),
+                },
+                tokenizer,
+                template: Arc::new(template),
+                engines,
+                devices: Arc::new(|| None),
+                plan: None,
+                defaults: SamplingDefaults::default(),
+            })),
             limits: limits(self.keep_alive),
-            metrics: Metrics::new("tandem-test").unwrap(),
+            metrics: Metrics::new().unwrap(),
             drain: Drain::new(),
-            defaults: SamplingDefaults::default(),
         })
     }
 }

@@ -238,8 +238,8 @@ async fn a_client_that_leaves_frees_the_engine() {
         .into_body();
     drop(body);
     gate.let_steps(usize::MAX);
-    until(|| app.engines.status()[0].requests_cancelled == 3).await;
-    let page = app.metrics.render(&app.engines.status(), None, &app.model);
+    until(|| app.roster.loaded()[0].engines.status()[0].requests_cancelled == 3).await;
+    let page = app.metrics.render(&[app.roster.loaded()[0].scraped()]);
     assert!(
         page.contains("tandem_aborted_total{reason=\"client_gone\"} 1"),
         "{page}"
@@ -318,11 +318,12 @@ async fn a_stream_that_panics_ends_in_an_error_event_and_frees_the_engine() {
     }
     .start();
     let api = Api::new(app.clone());
+    let model = api.lease(None).await.unwrap();
     let request = parse(br#"{"prompt":"a"}"#).unwrap();
-    let options = check::completion_request(request, &api.rules()).unwrap().options;
+    let options = check::completion_request(request, &api.rules(&model)).unwrap().options;
     let id = RequestId::of(&HeaderMap::new());
     let generation = api
-        .submit(vec![vec![1, 2, 3]], Start::Raw, &options, id)
+        .submit(&model, vec![vec![1, 2, 3]], Start::Raw, &options, id)
         .unwrap()
         .generation;
     let keep_alive = Duration::from_secs(60);
@@ -337,5 +338,5 @@ async fn a_stream_that_panics_ends_in_an_error_event_and_frees_the_engine() {
     let (begun, error) = body.split_once("\n\n").unwrap();
     assert_eq!(begun, "data: \"begun\"");
     assert!(error.contains("internal_error") && error.ends_with("}}\n\n"), "{error}");
-    until(|| app.engines.status()[0].running == 0).await;
+    until(|| app.roster.loaded()[0].engines.status()[0].running == 0).await;
 }
