@@ -13,6 +13,15 @@ use super::origin::AllowList;
 #[derive(Debug)]
 pub(super) struct Guard {
     pub(super) allowed: AllowList,
+    /// The operator's own, wherever it is.
+    pub(super) proxy: Option<ureq::Proxy>,
+}
+
+impl Guard {
+    fn is_proxy(&self, uri: &Uri) -> bool {
+        let proxy = self.proxy.as_ref();
+        proxy.is_some_and(|proxy| proxy.uri().authority() == uri.authority())
+    }
 }
 
 /// An address that is refused, on its way through the errors of the client.
@@ -28,6 +37,9 @@ impl Resolver for Guard {
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let addresses = DefaultResolver::default().resolve(uri, config, timeout)?;
+        if self.is_proxy(uri) {
+            return Ok(addresses);
+        }
         let is_refused = addresses
             .iter()
             .any(|address| !is_public(address.ip()) && !self.allowed.may_be_private(uri.host(), address.port()));

@@ -117,7 +117,7 @@ impl Client {
             .http_status_as_error(false)
             // Followed here, where each target is judged.
             .max_redirects(0)
-            // Otherwise it is read from the environment; and behind one, no name is looked up and judged here.
+            // Otherwise it is read from the environment.
             .proxy(None)
             .user_agent(concat!("tandem/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
@@ -129,6 +129,7 @@ impl Client {
             .build();
         let guard = Guard {
             allowed: access.allowed.clone(),
+            proxy: access.proxy.clone(),
         };
         Client {
             agent: Agent::with_parts(config, ureq::unversioned::transport::DefaultConnector::new(), guard),
@@ -234,7 +235,12 @@ impl Client {
             request = request.header(header::AUTHORIZATION, bearer.header());
         }
         let time_max = ask.is_small.then_some(SMALL_TIME_MAX);
-        let called = request.config().timeout_global(time_max).build().call();
+        let is_near = self
+            .access
+            .allowed
+            .may_be_private(Some(&url.origin.host), url.origin.port);
+        let proxy = self.access.proxy.clone().filter(|_| !is_near);
+        let called = request.config().timeout_global(time_max).proxy(proxy).build().call();
         called.map_err(|error| match self.require_going() {
             Err(stopped) => stopped,
             Ok(()) => failure(&url.origin.to_string(), error),
@@ -274,6 +280,11 @@ fn failure(host: &str, error: ureq::Error) -> PullError {
     match error {
         ureq::Error::Timeout(_) => PullError::Stalled { host },
         ureq::Error::Other(other) if other.is::<Private>() => PullError::PrivateAddress { host },
+        // Its text may say how the proxy wants to be spoken to, but not as whom.
+        ureq::Error::ConnectProxyFailed(error) => PullError::Connection {
+            host,
+            cause: cause(&error),
+        },
         ureq::Error::HostNotFound => PullError::Connection {
             host,
             cause: "there is no such host".to_owned(),

@@ -20,6 +20,9 @@ pub enum PullError {
         "the hub's token has spaces, control characters or more than 4096 characters: set HF_TOKEN to the token alone"
     )]
     Token,
+    /// No proxy's address. It is not shown, since it may have a password.
+    #[error("the proxy's address is none: write http://127.0.0.1:7890 or socks5://127.0.0.1:1080")]
+    Proxy,
     /// A host that is not on the list.
     #[error("models are not pulled from `{host}`: {allowed}; whoever runs this program can allow more")]
     Host { host: Quoted, allowed: String },

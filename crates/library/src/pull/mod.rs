@@ -4,7 +4,7 @@
 //! What is checked, since a name may come from anybody and an answer from anywhere:
 //! * The host is on the operator's list, in its one plain spelling. It is spoken to over https, unless the operator wrote
 //!   `http://`, and leads to no address of this machine or its network, unless the operator wrote its port. The address
-//!   that was judged is the one that is connected to.
+//!   that was judged is the one that is connected to; behind a proxy, which looks names up itself, the names are judged.
 //! * Redirections: five at most, over https, judged the same, and never followed with credentials to another host. A token
 //!   is asked for at the registry itself or at the one host known to serve it, and no error shows one.
 //! * Every answer has its bound: heads, manifests, lists, small layers, and files by the size that was announced. A server
@@ -36,7 +36,7 @@ use std::path::PathBuf;
 pub use client::Stopper;
 pub use error::PullError;
 pub use progress::{Progress, Report};
-pub use settings::{Patience, Secret, Settings};
+pub use settings::{Patience, Proxy, Secret, Settings};
 
 use crate::hub::{HubCache, HubName};
 use crate::store::{Digest, ModelName, OwnStore};

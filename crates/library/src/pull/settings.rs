@@ -25,6 +25,10 @@ pub struct Settings {
     pub hub: Option<String>,
     /// Who asks the hub, as the variable `HF_TOKEN` says it.
     pub hub_token: Option<Secret>,
+    /// What stands between this network and the world, as the variable `HTTPS_PROXY` says it. Then it is the proxy that
+    /// looks names up, and that must not let anybody into its network. Hosts allowed together with their port are
+    /// connected to directly.
+    pub proxy: Option<Proxy>,
     /// How long is waited for others.
     pub patience: Patience,
 }
@@ -78,12 +82,34 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A proxy, which nothing prints: its address may have a password.
+#[derive(Clone)]
+pub struct Proxy(pub(super) ureq::Proxy);
+
+impl Proxy {
+    /// Understands `http://127.0.0.1:7890` and `socks5://user:password@proxy.example:1080`.
+    ///
+    /// # Errors
+    /// It is none of them.
+    pub fn new(text: &str) -> Result<Proxy, PullError> {
+        let proxy = ureq::Proxy::new(text.trim());
+        proxy.map(Proxy).map_err(|_| PullError::Proxy)
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Proxy")
+    }
+}
+
 /// The settings, understood.
 #[derive(Clone, Debug)]
 pub(super) struct Access {
     pub(super) allowed: AllowList,
     pub(super) hub: Url,
     pub(super) hub_token: Option<Secret>,
+    pub(super) proxy: Option<ureq::Proxy>,
     pub(super) patience: Patience,
 }
 
@@ -105,6 +131,7 @@ impl Access {
             allowed,
             hub,
             hub_token: settings.hub_token.clone(),
+            proxy: settings.proxy.clone().map(|proxy| proxy.0),
             patience: settings.patience,
         })
     }

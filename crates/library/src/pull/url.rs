@@ -86,6 +86,8 @@ pub(super) fn encoded(text: &str, keep: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -134,5 +136,24 @@ mod tests {
             encoded("repository:library/x:pull", ""),
             "repository%3Alibrary%2Fx%3Apull"
         );
+    }
+
+    proptest! {
+        /// What was judged is what the client, which takes the address apart by its own rules, connects to.
+        #[test]
+        fn the_client_finds_the_same_host(
+            scheme in "https?://|//|/|",
+            authority in "[a-z0-9.:@%\\\\\\[\\]_-]{0,24}|127\\.0\\.0\\.1|\\PC{0,12}",
+            path in "([/?#][a-z0-9:@./\\\\-]{0,8}){0,3}",
+        ) {
+            let base = Url::parse("https://base.example/x").unwrap();
+            let url = base.join(&format!("{scheme}{authority}{path}"));
+            let uri = url.as_ref().and_then(|url| url.text().parse::<ureq::http::Uri>().ok());
+            if let (Some(Url { origin, .. }), Some(uri)) = (url, uri) {
+                prop_assert_eq!(uri.host(), Some(origin.host.as_str()));
+                prop_assert_eq!(uri.port_u16(), Some(origin.port));
+                prop_assert_eq!(uri.scheme_str(), Some(origin.scheme.as_str()));
+            }
+        }
     }
 }

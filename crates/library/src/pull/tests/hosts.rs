@@ -3,6 +3,7 @@
 use tempfile::TempDir;
 
 use super::*;
+use crate::pull::Proxy;
 
 /// The error of a pull of `name` by someone who may connect to `hosts`.
 #[track_caller]
@@ -137,4 +138,39 @@ fn the_challenge_of_another_host_is_not_answered() {
     let (result, _) = pull_into(&OwnStore::at(folder.path()), &puller(&[&server, &elsewhere]), &server);
     assert!(matches!(result, Err(PullError::SignIn { .. })), "{result:?}");
     assert_eq!(elsewhere.asked().len(), 1);
+}
+
+#[test]
+fn the_world_is_behind_the_proxy_and_the_own_network_is_not() {
+    let published = Published::new(b"weights");
+    let proxy = Server::start(move |request| published.answer(request));
+    let near = Server::start(|_| Reply::status(404));
+    let settings = Settings {
+        hosts: Some(vec!["http://models.example".to_owned(), near.address()]),
+        proxy: Some(Proxy::new(&proxy.address()).unwrap()),
+        patience: patience(),
+        ..Settings::default()
+    };
+    let puller = Puller::new(&settings).unwrap();
+    let folder = TempDir::new().unwrap();
+    let store = OwnStore::at(folder.path());
+    let name: ModelName = "models.example/library/tiny".parse().unwrap();
+    let mut report = |_| ControlFlow::Continue(());
+    puller.from_registry(&name, &store, &mut report).unwrap();
+    assert_eq!(proxy.asked()[0].path, "models.example:80");
+    assert!(near.asked().is_empty());
+    let name: ModelName = format!("{}/library/tiny", near.host()).parse().unwrap();
+    let asked = proxy.asked().len();
+    puller.from_registry(&name, &store, &mut report).unwrap_err();
+    assert_eq!((near.asked().len(), proxy.asked().len()), (1, asked));
+}
+
+#[test]
+fn a_proxy_that_cannot_be_understood_is_not_shown() {
+    for text in ["", "gopher://me:sesame@a:1", "http://me:sesame@", "me:sesame @a"] {
+        let error = Proxy::new(text).unwrap_err().to_string();
+        assert!(!error.contains("sesame"), "{error}");
+    }
+    let proxy = Proxy::new("http://me:sesame@proxy.example:8080").unwrap();
+    assert_eq!(format!("{proxy:?}"), "Proxy");
 }

@@ -109,6 +109,7 @@ fn the_token_goes_to_the_hub_alone_and_into_no_error() {
         hosts: Some(vec![server.address(), elsewhere.address()]),
         hub: Some(server.address()),
         hub_token: Some(Secret::new("hf_sesame").unwrap()),
+        proxy: None,
         patience: patience(),
     };
     assert!(!format!("{settings:?}").contains("sesame"));

@@ -22,6 +22,7 @@ fn puller(servers: &[&Server]) -> Puller {
         hosts: Some(servers.iter().map(|server| server.address()).collect()),
         hub: servers.first().map(|server| server.address()),
         hub_token: None,
+        proxy: None,
         patience: patience(),
     };
     Puller::new(&settings).unwrap()

@@ -10,7 +10,8 @@ use std::thread;
 /// What a client asked.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
-    /// With its query.
+    method: String,
+    /// With its query; of a proxy, where to connect to.
     pub(super) path: String,
     headers: BTreeMap<String, String>,
 }
@@ -22,7 +23,9 @@ impl Request {
 
     fn read(stream: &TcpStream) -> Option<Request> {
         let mut lines = BufReader::new(stream).lines();
-        let path = lines.next()?.ok()?.split(' ').nth(1)?.to_owned();
+        let line = lines.next()?.ok()?;
+        let (method, rest) = line.split_once(' ')?;
+        let (method, path) = (method.to_owned(), rest.split(' ').next()?.to_owned());
         let mut headers = BTreeMap::new();
         for line in lines {
             let line = line.ok()?;
@@ -31,7 +34,7 @@ impl Request {
             };
             headers.insert(name.to_ascii_lowercase(), value.to_owned());
         }
-        Some(Request { path, headers })
+        Some(Request { method, path, headers })
     }
 }
 
@@ -44,6 +47,8 @@ pub(super) struct Reply {
     sent: usize,
     /// Instead of the end, nothing more ever.
     is_stalled: bool,
+    /// Not even a head.
+    is_silent: bool,
 }
 
 impl Reply {
@@ -54,6 +59,7 @@ impl Reply {
             body: Vec::new(),
             sent: 0,
             is_stalled: false,
+            is_silent: false,
         }
     }
 
@@ -62,6 +68,15 @@ impl Reply {
         Reply {
             body,
             sent,
+            ..Reply::status(200)
+        }
+    }
+
+    /// Nothing at all, for ever.
+    pub(super) fn silence() -> Reply {
+        Reply {
+            is_silent: true,
+            is_stalled: true,
             ..Reply::status(200)
         }
     }
@@ -118,9 +133,11 @@ impl Reply {
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(b"\r\n")?;
-        stream.write_all(&self.body[..self.sent])?;
+        head.push_str("\r\n");
+        if !self.is_silent {
+            stream.write_all(head.as_bytes())?;
+            stream.write_all(&self.body[..self.sent])?;
+        }
         if self.is_stalled {
             // Until the client goes away.
             let _ = stream.read(&mut [0]);
@@ -193,10 +210,17 @@ impl Drop for Server {
 
 fn serve(stream: &TcpStream, asked: &Mutex<Vec<Request>>, answer: &Answer) {
     let request = Request::read(stream).unwrap_or(Request {
+        method: String::new(),
         path: "nothing".to_owned(),
         headers: BTreeMap::new(),
     });
     asked.lock().unwrap().push(request.clone());
+    if request.method == "CONNECT" {
+        // As a proxy it is whoever it is asked to connect to.
+        let mut stream = stream;
+        stream.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").unwrap();
+        return serve(stream, asked, answer);
+    }
     // The client may have gone away.
     let _ = answer(&request).write(stream);
 }

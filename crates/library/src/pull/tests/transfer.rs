@@ -179,29 +179,31 @@ fn a_part_that_was_not_asked_for_is_refused() {
 
 #[test]
 fn a_server_that_goes_silent_is_given_up() {
-    let published = Published::new(b"weights");
-    let path = published.weights_path();
-    let server = Server::start(move |request| {
-        let reply = published.answer(request);
-        if request.path == path {
-            reply.stalled_after(1)
-        } else {
-            reply
-        }
-    });
-    let settings = Settings {
-        hosts: Some(vec![server.address()]),
-        patience: Patience {
-            stall: Duration::from_millis(20),
-            ..patience()
-        },
-        ..Settings::default()
-    };
-    let folder = TempDir::new().unwrap();
-    let store = OwnStore::at(folder.path());
-    let (result, _) = pull_into(&store, &Puller::new(&settings).unwrap(), &server);
-    let error = result.unwrap_err();
-    assert!(matches!(error, PullError::Stalled { .. }), "{error}");
+    for begins in [true, false] {
+        let published = Published::new(b"weights");
+        let path = published.weights_path();
+        let server = Server::start(move |request| {
+            let reply = published.answer(request);
+            match request.path == path {
+                true if begins => reply.stalled_after(1),
+                true => Reply::silence(),
+                false => reply,
+            }
+        });
+        let settings = Settings {
+            hosts: Some(vec![server.address()]),
+            patience: Patience {
+                stall: Duration::from_millis(20),
+                ..patience()
+            },
+            ..Settings::default()
+        };
+        let folder = TempDir::new().unwrap();
+        let store = OwnStore::at(folder.path());
+        let (result, _) = pull_into(&store, &Puller::new(&settings).unwrap(), &server);
+        let error = result.unwrap_err();
+        assert!(matches!(error, PullError::Stalled { .. }), "{error}");
+    }
 }
 
 #[test]
