@@ -16,6 +16,7 @@ mod same_answer;
 mod chat_api;
 mod completions_api;
 mod models_api;
+mod ollama_models;
 
 mod hostile_bodies;
 mod hostile_numbers;

@@ -56,7 +56,10 @@ fn add_r1(store: &Store) -> &'static str {
     };
     let small = |kind: &str, text: &str| {
         fs::write(store.blob(text.as_bytes()), text).unwrap();
-        (hex(text.as_bytes()), layer(kind, &hex(text.as_bytes()), text.len() as u64))
+        (
+            hex(text.as_bytes()),
+            layer(kind, &hex(text.as_bytes()), text.len() as u64),
+        )
     };
     let (template, template_layer) = small("template", TEMPLATE_R1);
     let (license, license_layer) = small("license", LICENSE_R1);
@@ -69,7 +72,12 @@ fn add_r1(store: &Store) -> &'static str {
         digests.join(",")
     );
     let (config_digest, _) = small("config", &config);
-    let layers = [layer("model", WEIGHTS_R1, WEIGHT_BYTES_R1), template_layer, license_layer, parameters_layer];
+    let layers = [
+        layer("model", WEIGHTS_R1, WEIGHT_BYTES_R1),
+        template_layer,
+        license_layer,
+        parameters_layer,
+    ];
     let manifest = format!(
         "{{\"schemaVersion\":2,\"mediaType\":\"application/vnd.docker.distribution.manifest.v2+json\",\"config\":{{\
          \"mediaType\":\"application/vnd.docker.container.image.v1+json\",\"digest\":\"sha256:{config_digest}\",\
@@ -80,13 +88,23 @@ fn add_r1(store: &Store) -> &'static str {
     let path = store.manifest("deepseek-r1/32b");
     fs::write(&path, &manifest).unwrap();
     let time = UNIX_EPOCH + Duration::new(1_738_368_000, 120_000_000);
-    File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let hollow = hollow_32b(folder.path());
     let weights = store.folder.path().join(format!("blobs/sha256-{WEIGHTS_R1}"));
-    fs::rename(&hollow, &weights).or_else(|_| fs::copy(&hollow, &weights).map(drop)).unwrap();
+    fs::rename(&hollow, &weights)
+        .or_else(|_| fs::copy(&hollow, &weights).map(drop))
+        .unwrap();
     let file = File::options().write(true).open(&weights).unwrap();
-    assert!(file.metadata().unwrap().len() <= WEIGHT_BYTES_R1, "the hollow file is larger than the real one");
+    assert!(
+        file.metadata().unwrap().len() <= WEIGHT_BYTES_R1,
+        "the hollow file is larger than the real one"
+    );
     file.set_len(WEIGHT_BYTES_R1).unwrap();
     let id = "38056bbcbb2d068501ecb2d5ea9cea9dd4847465f1ab88c4d4a412a9f7792717";
     assert_eq!(hex(manifest.as_bytes()), id, "the manifest is not January's");
@@ -94,7 +112,15 @@ fn add_r1(store: &Store) -> &'static str {
 }
 
 fn serve(store: &Store, arguments: &[&str]) -> Server {
-    let own = ["serve", "--model", "tiny", "--listen", "127.0.0.1:0", "--devices", "cpu"];
+    let own = [
+        "serve",
+        "--model",
+        "tiny",
+        "--listen",
+        "127.0.0.1:0",
+        "--devices",
+        "cpu",
+    ];
     Server::spawn(store.command(&[&own[..], arguments].concat()))
 }
 
@@ -166,7 +192,11 @@ fn send(server: &Server, method: &str, path: &str, body: &Value) -> Answered {
 
 fn lines(answered: &Answered) -> Vec<Value> {
     assert_eq!(answered.status, 200, "{}", answered.body);
-    answered.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    answered
+        .body
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 fn statuses(answered: &Answered) -> Vec<String> {
@@ -182,7 +212,10 @@ fn ollamas_own_model_is_listed_as_ollama_lists_it() {
     let server = serve(&store, &[]);
     let tags = server.get("/api/tags").ok();
     let models = tags["models"].as_array().unwrap();
-    let found = models.iter().find(|model| model["name"] == "deepseek-r1:32b").expect("listed");
+    let found = models
+        .iter()
+        .find(|model| model["name"] == "deepseek-r1:32b")
+        .expect("listed");
     let expected = json!({
         "name": "deepseek-r1:32b",
         "model": "deepseek-r1:32b",
@@ -202,7 +235,10 @@ fn ollamas_own_model_is_listed_as_ollama_lists_it() {
         "capabilities": ["completion", "thinking"]
     });
     assert_eq!(*found, expected);
-    let dates: Vec<&str> = models.iter().map(|model| model["modified_at"].as_str().unwrap()).collect();
+    let dates: Vec<&str> = models
+        .iter()
+        .map(|model| model["modified_at"].as_str().unwrap())
+        .collect();
     assert!(dates.is_sorted_by(|a, b| a >= b), "{dates:?}");
     assert_eq!(request(&server, "HEAD", "/api/tags", b"").status, 200);
 }
@@ -216,7 +252,12 @@ fn ollamas_own_model_is_shown_as_ollama_shows_it_without_loading_it() {
     assert_eq!(shown["license"], LICENSE_R1);
     assert_eq!(shown["template"], TEMPLATE_R1);
     let stop = |text: &str| format!("{:<30} {text:?}", "stop");
-    let stops = ["<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>"];
+    let stops = [
+        "<｜begin▁of▁sentence｜>",
+        "<｜end▁of▁sentence｜>",
+        "<｜User｜>",
+        "<｜Assistant｜>",
+    ];
     assert_eq!(shown["parameters"], stops.map(stop).join("\n"));
     assert_eq!(shown["details"]["parameter_size"], "32.8B");
     assert_eq!(shown["capabilities"], json!(["completion", "thinking"]));
@@ -235,13 +276,26 @@ fn ollamas_own_model_is_shown_as_ollama_shows_it_without_loading_it() {
     }
     let parameters = told["general.parameter_count"].as_u64().unwrap();
     assert!((32_000_000_000..33_000_000_000).contains(&parameters), "{parameters}");
-    assert!(told.get("general.name").is_none() && told.get("tokenizer.chat_template").is_none(), "{told}");
+    assert!(
+        told.get("general.name").is_none() && told.get("tokenizer.chat_template").is_none(),
+        "{told}"
+    );
     let modelfile = shown["modelfile"].as_str().unwrap();
-    for part in ["FROM deepseek-r1:32b\n", "TEMPLATE \"\"\"{{- if .System }}", "PARAMETER stop <｜User｜>\n", "LICENSE \"\"\"MIT"] {
+    for part in [
+        "FROM deepseek-r1:32b\n",
+        "TEMPLATE \"\"\"{{- if .System }}",
+        "PARAMETER stop <｜User｜>\n",
+        "LICENSE \"\"\"MIT",
+    ] {
         assert!(modelfile.contains(part), "{part:?} in {modelfile}");
     }
-    let verbose = server.post("/api/show", &json!({"name": "DeepSeek-R1:32b", "verbose": true})).ok();
-    assert_eq!(verbose["model_info"]["tokenizer.ggml.tokens"].as_array().unwrap().len(), 8);
+    let verbose = server
+        .post("/api/show", &json!({"name": "DeepSeek-R1:32b", "verbose": true}))
+        .ok();
+    assert_eq!(
+        verbose["model_info"]["tokenizer.ggml.tokens"].as_array().unwrap().len(),
+        8
+    );
     let first = json!({"name": "token_embd.weight", "type": "Q4_K", "shape": [5120, 152_064]});
     assert_eq!(verbose["tensors"][0], first);
 }
@@ -260,7 +314,9 @@ fn every_model_that_is_listed_can_be_asked_for_by_that_name() {
     }
     let file = Server::spawn(store.command(&["serve", "--model", TINY, "--listen", "127.0.0.1:0", "--devices", "cpu"]));
     let listed = names(&file);
-    let own = listed.iter().find(|name| !["deepseek-r1:32b", "small:latest"].contains(&name.as_str()));
+    let own = listed
+        .iter()
+        .find(|name| !["deepseek-r1:32b", "small:latest"].contains(&name.as_str()));
     let own = own.expect("the configured file is listed");
     file.post(CHAT, &with(chat("1 + 1"), json!({"model": own}))).ok();
     assert_eq!(show(&file, own)["details"]["family"], "qwen2");
@@ -274,8 +330,14 @@ fn the_loaded_model_is_told_of_with_what_it_takes() {
     let models = loaded["models"].as_array().unwrap();
     assert_eq!(models.len(), 1, "{loaded}");
     let model = &models[0];
-    assert_eq!((&model["name"], &model["model"]), (&json!("tandem-tiny:latest"), &json!("tandem-tiny:latest")));
-    assert_eq!((&model["context_length"], &model["size_vram"]), (&json!(256), &json!(0)));
+    assert_eq!(
+        (&model["name"], &model["model"]),
+        (&json!("tandem-tiny:latest"), &json!("tandem-tiny:latest"))
+    );
+    assert_eq!(
+        (&model["context_length"], &model["size_vram"]),
+        (&json!(256), &json!(0))
+    );
     assert!(model["size"].as_u64().unwrap() > 100_000, "{model}");
     assert_eq!(model["digest"], hex(&fs::read(TINY).unwrap()));
     assert_eq!(model["details"]["family"], "qwen2");
@@ -288,7 +350,17 @@ fn names_that_mean_nothing_or_lead_elsewhere_are_refused_without_a_path() {
     let server = serve(&store, &["--body-bytes", "65536"]);
     let show = |name: Value| send(&server, "POST", "/api/show", &json!({"model": name}));
     check_refused(&show(json!("nothing:here")), 404, &["model 'nothing:here' not found"]);
-    for name in ["../../etc/passwd", "/etc/passwd", "a/../../b:c", "..", "a:b:c", "hf:../x/y", "%2e%2e/x", "a\u{0}b", "a\\b"] {
+    for name in [
+        "../../etc/passwd",
+        "/etc/passwd",
+        "a/../../b:c",
+        "..",
+        "a:b:c",
+        "hf:../x/y",
+        "%2e%2e/x",
+        "a\u{0}b",
+        "a\\b",
+    ] {
         let answered = show(json!(name));
         assert!([400, 404].contains(&answered.status), "{name:?}: {}", answered.body);
         check_refused(&answered, answered.status, &[]);
@@ -297,9 +369,17 @@ fn names_that_mean_nothing_or_lead_elsewhere_are_refused_without_a_path() {
     assert!(long.status == 404 && long.body.len() <= 1024, "{}", long.body);
     check_refused(&show(json!(7)), 400, &["model is 7"]);
     check_refused(&show(json!("")), 400, &["model is required"]);
-    check_refused(&request(&server, "POST", "/api/show", b""), 400, &["missing request body"]);
+    check_refused(
+        &request(&server, "POST", "/api/show", b""),
+        400,
+        &["missing request body"],
+    );
     check_refused(&request(&server, "POST", "/api/show", b"{"), 400, &["JSON"]);
-    check_refused(&send(&server, "POST", "/api/push", &json!({"model": "small"})), 501, &["not pushed"]);
+    check_refused(
+        &send(&server, "POST", "/api/push", &json!({"model": "small"})),
+        501,
+        &["not pushed"],
+    );
 }
 
 #[test]
@@ -308,7 +388,11 @@ fn what_has_happened_to_a_store_is_one_line_and_the_rest_is_still_listed() {
     let server = serve(&store, &[]);
     let show = |name: &str| send(&server, "POST", "/api/show", &json!({"model": name}));
     fs::write(store.blob(TEMPLATE), b"{{ .prompt }}").unwrap();
-    check_refused(&show("deepseek-r1:32b"), 500, &["template", "other content", "pull the model again"]);
+    check_refused(
+        &show("deepseek-r1:32b"),
+        500,
+        &["template", "other content", "pull the model again"],
+    );
     fs::write(store.model(), b"GGUF").unwrap();
     check_refused(&show("small"), 500, &["has 4 bytes", "pull the model again"]);
     fs::remove_file(store.model()).unwrap();
@@ -325,7 +409,14 @@ fn what_has_happened_to_a_store_is_one_line_and_the_rest_is_still_listed() {
 fn a_copy_has_a_name_of_its_own_and_goes_without_taking_anything_from_ollama() {
     let store = Store::new();
     let server = serve(&store, &[]);
-    let copy = |from: &str, to: &str| send(&server, "POST", "/api/copy", &json!({"source": from, "destination": to}));
+    let copy = |from: &str, to: &str| {
+        send(
+            &server,
+            "POST",
+            "/api/copy",
+            &json!({"source": from, "destination": to}),
+        )
+    };
     let delete = |name: &str| send(&server, "DELETE", "/api/delete", &json!({"model": name}));
     let copied = copy("small", "mine/small");
     assert_eq!((copied.status, copied.body.as_str()), (200, ""));
@@ -333,10 +424,15 @@ fn a_copy_has_a_name_of_its_own_and_goes_without_taking_anything_from_ollama() {
     let digest = |name: &str| {
         let tags = server.get("/api/tags").ok();
         let models = tags["models"].as_array().unwrap().clone();
-        models.into_iter().find(|model| model["name"] == name).map(|model| model["digest"].clone())
+        models
+            .into_iter()
+            .find(|model| model["name"] == name)
+            .map(|model| model["digest"].clone())
     };
     assert_eq!(digest("mine/small:latest"), digest("small:latest"));
-    server.post(CHAT, &with(chat("1 + 1"), json!({"model": "mine/small"}))).ok();
+    server
+        .post(CHAT, &with(chat("1 + 1"), json!({"model": "mine/small"})))
+        .ok();
     assert_eq!(delete("mine/small").status, 200);
     check_refused(&delete("mine/small"), 404, &["model 'mine/small' not found"]);
     assert!(store.model().exists());
@@ -371,9 +467,14 @@ fn a_model_is_made_of_another_with_other_parameters_and_texts() {
         assert!(parameters.contains(&format!("{name:<30} {value}")), "{parameters}");
     }
     assert_eq!(shown["details"]["family"], "qwen2");
-    server.post(CHAT, &with(chat("1 + 1"), json!({"model": "brief:v2"}))).ok();
+    server
+        .post(CHAT, &with(chat("1 + 1"), json!({"model": "brief:v2"})))
+        .ok();
     let whole = with(recipe.clone(), json!({"stream": false}));
-    assert_eq!(send(&server, "POST", "/api/create", &whole).body, "{\"status\":\"success\"}");
+    assert_eq!(
+        send(&server, "POST", "/api/create", &whole).body,
+        "{\"status\":\"success\"}"
+    );
     for (wrong, status, words) in [
         (json!({"from": "nothing:x"}), 404, "not found"),
         (json!({"model": "../x"}), 400, "no model's name"),
@@ -398,10 +499,18 @@ fn a_file_is_uploaded_checked_and_made_a_model_of() {
     let server = serve(&store, &["--body-bytes", "4096", "--blob-bytes", &limit]);
     let path = |bytes: &[u8]| format!("/api/blobs/sha256:{}", hex(bytes));
     assert_eq!(request(&server, "HEAD", &path(&tiny), b"").status, 404);
-    check_refused(&request(&server, "POST", &path(b"other"), &tiny), 400, &["digest", "send it again"]);
+    check_refused(
+        &request(&server, "POST", &path(b"other"), &tiny),
+        400,
+        &["digest", "send it again"],
+    );
     let big = vec![0; tiny.len() + 101];
     check_refused(&request(&server, "POST", &path(&big), &big), 413, &["blob_bytes"]);
-    check_refused(&request(&server, "POST", "/api/blobs/sha256:..%2f..%2fx", &tiny), 400, &["sha256:"]);
+    check_refused(
+        &request(&server, "POST", "/api/blobs/sha256:..%2f..%2fx", &tiny),
+        400,
+        &["sha256:"],
+    );
     assert_eq!(request(&server, "POST", &path(&tiny), &tiny).status, 201);
     assert_eq!(request(&server, "HEAD", &path(&tiny), b"").status, 200);
     assert_eq!(request(&server, "POST", &path(&tiny), &tiny).status, 200);
@@ -409,13 +518,35 @@ fn a_file_is_uploaded_checked_and_made_a_model_of() {
     let created = send(&server, "POST", "/api/create", &files(format!("sha256:{}", hex(&tiny))));
     assert_eq!(statuses(&created).last().unwrap(), "success");
     assert_eq!(show(&server, "uploaded")["details"]["quantization_level"], "Q4_K_M");
-    server.post(CHAT, &with(chat("1 + 1"), json!({"model": "uploaded"}))).ok();
-    check_refused(&send(&server, "POST", "/api/create", &files(format!("sha256:{}", hex(b"gone")))), 400, &["upload it first"]);
+    server
+        .post(CHAT, &with(chat("1 + 1"), json!({"model": "uploaded"})))
+        .ok();
+    check_refused(
+        &send(
+            &server,
+            "POST",
+            "/api/create",
+            &files(format!("sha256:{}", hex(b"gone"))),
+        ),
+        400,
+        &["upload it first"],
+    );
     assert_eq!(request(&server, "POST", &path(b"no model"), b"no model").status, 201);
-    let wrong = send(&server, "POST", "/api/create", &files(format!("sha256:{}", hex(b"no model"))));
+    let wrong = send(
+        &server,
+        "POST",
+        "/api/create",
+        &files(format!("sha256:{}", hex(b"no model"))),
+    );
     check_refused(&wrong, 400, &["GGUF"]);
     let mut broken = server.connect();
-    broken.write(format!("POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf", path(b"half a file")).as_bytes());
+    broken.write(
+        format!(
+            "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf",
+            path(b"half a file")
+        )
+        .as_bytes(),
+    );
     broken.end_writing();
     drop(broken.rest());
     assert_eq!(request(&server, "HEAD", &path(b"half a file"), b"").status, 404);
@@ -441,7 +572,12 @@ fn where_models_may_not_be_changed_they_are_only_told_of() {
         let pulled = send(&server, "POST", "/api/pull", &json!({"name": name}));
         assert_eq!(statuses(&pulled), ["success"], "{name}");
     }
-    let whole = send(&server, "POST", "/api/pull", &json!({"model": "small", "stream": false}));
+    let whole = send(
+        &server,
+        "POST",
+        "/api/pull",
+        &json!({"model": "small", "stream": false}),
+    );
     assert_eq!(whole.body, "{\"status\":\"success\"}");
 }
 
@@ -489,9 +625,7 @@ fn answer_registry(stream: TcpStream, tell: &Sender<String>, wait: &Mutex<Receiv
     } else if path.ends_with(&hex(&config)) {
         Some(config)
     } else if path == "/v2/library/tiny/manifests/latest" {
-        let layer = |kind: &str, bytes: &[u8]| {
-            json!({"mediaType": kind, "digest": format!("sha256:{}", hex(bytes)), "size": bytes.len()})
-        };
+        let layer = |kind: &str, bytes: &[u8]| json!({"mediaType": kind, "digest": format!("sha256:{}", hex(bytes)), "size": bytes.len()});
         let manifest = json!({
             "schemaVersion": 2,
             "config": layer("application/vnd.docker.container.image.v1+json", &config),
@@ -503,7 +637,10 @@ fn answer_registry(stream: TcpStream, tell: &Sender<String>, wait: &Mutex<Receiv
     };
     let status = if body.is_some() { "200 OK" } else { "404 Not Found" };
     let body = body.unwrap_or_default();
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
     let mut stream = reader.into_inner();
     let _ = stream.write_all(&[head.as_bytes(), &body].concat());
     let _ = stream.read(&mut [0]);
@@ -529,13 +666,23 @@ fn a_model_is_pulled_from_a_registry_that_the_operator_allows() {
     assert_eq!(last["digest"], format!("sha256:{weights}"));
     assert_eq!(last["completed"], last["total"]);
     assert_eq!(last["total"], fs::metadata(TINY).unwrap().len());
-    server.post(CHAT, &with(chat("1 + 1"), json!({"model": registry.name()}))).ok();
+    server
+        .post(CHAT, &with(chat("1 + 1"), json!({"model": registry.name()})))
+        .ok();
     let asked = registry.asked.try_iter().count();
     let again = send(&server, "POST", "/api/pull", &request);
-    assert_eq!((statuses(&again), registry.asked.try_iter().count()), (vec!["success".to_owned()], 0));
+    assert_eq!(
+        (statuses(&again), registry.asked.try_iter().count()),
+        (vec!["success".to_owned()], 0)
+    );
     assert_eq!(asked, 3);
     let missing = format!("{}/library/none:latest", registry.address);
-    let missing = send(&server, "POST", "/api/pull", &json!({"model": missing, "stream": false}));
+    let missing = send(
+        &server,
+        "POST",
+        "/api/pull",
+        &json!({"model": missing, "stream": false}),
+    );
     check_refused(&missing, 404, &["file does not exist"]);
 }
 
@@ -545,7 +692,11 @@ fn nothing_is_pulled_from_elsewhere() {
     let server = serve(&store, &["--pull-hosts", "registry.example"]);
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     other.set_nonblocking(true).unwrap();
-    for host in [other.local_addr().unwrap().to_string(), "169.254.169.254".to_owned(), "0x7f.1".to_owned()] {
+    for host in [
+        other.local_addr().unwrap().to_string(),
+        "169.254.169.254".to_owned(),
+        "0x7f.1".to_owned(),
+    ] {
         let pull = |more: Value| {
             let request = with(json!({"model": format!("{host}/a/b:c")}), more);
             send(&server, "POST", "/api/pull", &request)
@@ -555,7 +706,11 @@ fn nothing_is_pulled_from_elsewhere() {
         check_refused(&pull(json!({"insecure": true})), 400, &["insecure", "pull_hosts"]);
     }
     assert!(other.accept().is_err(), "somebody connected");
-    check_refused(&send(&server, "POST", "/api/pull", &json!({"model": "../x"})), 400, &["no model's name"]);
+    check_refused(
+        &send(&server, "POST", "/api/pull", &json!({"model": "../x"})),
+        400,
+        &["no model's name"],
+    );
 }
 
 #[test]
@@ -577,9 +732,17 @@ fn clients_that_want_the_same_model_share_one_download() {
     (0..8).for_each(|_| registry.go.send(()).unwrap());
     for connection in [&mut first, &mut second] {
         let reply = connection.reply();
-        let told: Vec<Value> = reply.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let told: Vec<Value> = reply
+            .text()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
         assert_eq!(told.last().unwrap(), &json!({"status": "success"}));
     }
-    let blobs = registry.asked.try_iter().filter(|path| path.contains("/blobs/")).count();
+    let blobs = registry
+        .asked
+        .try_iter()
+        .filter(|path| path.contains("/blobs/"))
+        .count();
     assert_eq!(blobs, 2);
 }

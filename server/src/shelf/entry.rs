@@ -170,7 +170,7 @@ impl Entry {
 }
 
 /// A name as clients expect one: they take what is before the colon for the model and what is behind for its variant.
-pub(super) fn tagged(id: String) -> String {
+pub(crate) fn tagged(id: String) -> String {
     let last = id.rsplit('/').next().unwrap_or_default();
     if last.contains(':') { id } else { format!("{id}:latest") }
 }

@@ -160,12 +160,7 @@ impl UnderWay {
         let pulled = match name {
             PullName::Registry(name) => puller.from_registry(name, &shelf.places.own, &mut report).map(drop),
             PullName::Hub(name) => match &shelf.places.hub {
-                Some(cache) => {
-                    let id = name.to_string();
-                    let name =
-                        library::pull::HubName::parse(id.trim_start_matches("hf:")).ok_or(PullError::NoSuchModel)?;
-                    puller.from_hub(&name, cache.root(), &mut report).map(drop)
-                }
+                Some(cache) => puller.from_hub(name, cache, &mut report).map(drop),
                 None => Err(PullError::Disk(std::io::ErrorKind::NotFound.into())),
             },
         };

@@ -14,6 +14,7 @@ use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::wire::{Given, json};
 use crate::config::ModelChoice;
+use crate::roster::Meaning;
 use crate::shelf::{Shelf, ShelfError};
 
 /// Characters of a name that an answer repeats.
@@ -38,16 +39,15 @@ impl Api {
     /// # Errors
     /// None is.
     pub(super) async fn target(self: &Arc<Api>, name: &str) -> Result<ModelChoice, OllamaError> {
-        let card = &self.app.roster.first().card;
-        let (own, asked) = (card.answers_to(name), name.to_owned());
-        let is_id = card.id == name;
+        let names = self.app.roster.names();
+        let Meaning::Stored { name: meant, .. } = names.meaning(Some(name)) else {
+            return Ok(self.app.shelf.configured());
+        };
+        let stands_in = names.stands_in(&meant);
         let found = self
             .with_shelf(move |shelf| {
-                Ok(if is_id {
-                    Some(shelf.configured())
-                } else {
-                    shelf.find(&asked).or_else(|| own.then(|| shelf.configured()))
-                })
+                let configured = || stands_in.then(|| shelf.configured());
+                Ok(shelf.find(&meant).or_else(configured))
             })
             .await?;
         found.ok_or_else(|| not_found(name))

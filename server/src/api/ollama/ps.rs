@@ -12,7 +12,7 @@ use super::files::reply;
 use super::tags::ModelDetails;
 use crate::api::Api;
 use crate::date::rfc3339_nanos;
-use crate::roster::Served;
+use crate::roster::{Resident, Served};
 use crate::shelf::Entry;
 
 /// What Ollama adds to the present for a model that stays: the longest time that Go can count.
@@ -40,7 +40,7 @@ struct LoadedModel {
 /// `GET /api/ps`
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Response, OllamaError> {
     let mut models = Vec::new();
-    for served in api.app.roster.loaded() {
+    for Resident { served, until } in api.app.roster.residents() {
         let (name, target) = (served.card.id.clone(), api.target(&served.card.id).await.ok());
         let entry = api
             .with_shelf(move |shelf| {
@@ -48,21 +48,28 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Response, Ollama
                 Ok(entry.unwrap_or_else(|| Entry::unknown(&name)))
             })
             .await?;
-        models.push(LoadedModel::of(&served, entry));
+        models.push(LoadedModel::of(&served, entry, until));
     }
     reply(&Loaded { models })
 }
 
 impl LoadedModel {
-    fn of(served: &Served, entry: Entry) -> LoadedModel {
+    fn of(served: &Served, entry: Entry, until: Option<SystemTime>) -> LoadedModel {
+        let held = |is_counted: fn(&models::Held) -> bool| {
+            let counted = served.plan.iter().flat_map(|plan| &plan.held);
+            let counted = counted.filter(|held| is_counted(held));
+            counted.fold(0, |bytes: u64, held| {
+                bytes.saturating_add(held.weights).saturating_add(held.kv)
+            })
+        };
         LoadedModel {
             details: ModelDetails::of(&entry),
             model: entry.name.clone(),
             name: entry.name,
-            size: served.held.bytes,
+            size: held(|_| true),
             digest: entry.digest.hex().to_owned(),
-            expires_at: rfc3339_nanos(SystemTime::now() + FOREVER),
-            size_vram: served.held.card_bytes,
+            expires_at: rfc3339_nanos(until.unwrap_or_else(|| SystemTime::now() + FOREVER)),
+            size_vram: held(|held| !held.is_machine),
             context_length: served.context_tokens(),
         }
     }

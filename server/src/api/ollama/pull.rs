@@ -174,7 +174,7 @@ fn refusal(error: &PullError) -> OllamaError {
     let status = match error {
         PullError::Host { .. } | PullError::PrivateAddress { .. } => StatusCode::FORBIDDEN,
         PullError::SignIn { .. } | PullError::Gated { .. } => StatusCode::FORBIDDEN,
-        PullError::NoSuchModel | PullError::NoSuchRepo { .. } | PullError::NoSuchFile { .. } => StatusCode::NOT_FOUND,
+        PullError::NoSuchModel | PullError::NoSuchRepo { .. } | PullError::Choice(_) => StatusCode::NOT_FOUND,
         PullError::NotGguf => StatusCode::BAD_REQUEST,
         PullError::Busy => StatusCode::CONFLICT,
         PullError::DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
