@@ -48,6 +48,9 @@ fn main() -> ExitCode {
             for name in said.unknown_variables() {
                 tracing::warn!(name, "no setting has this variable: `tandem --help` lists the settings");
             }
+            for warning in said.ollama_warnings() {
+                tracing::warn!("{warning}");
+            }
             start::run(config)
         }),
     };

@@ -2,6 +2,7 @@
 
 mod choice;
 mod error;
+mod ollama;
 mod read;
 mod settings;
 mod sources;

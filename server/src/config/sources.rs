@@ -1,11 +1,12 @@
 //! Where values come from, and who wins: a flag over the environment, the environment over the file, the file over
-//! the default.
+//! Ollama's variables, these over the default.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::error::{ConfigError, Source};
+use super::ollama;
 use super::settings::{SETTINGS, VARIABLE_PREFIX, find, near};
 
 /// Everything that was said, not yet understood.
@@ -48,6 +49,7 @@ impl Said {
                 },
             );
         }
+        ollama::choose(&self.environment, &mut choices);
         if let Some(file) = self.file() {
             choices.extend(read_file(&file)?);
         }
@@ -86,6 +88,11 @@ impl Said {
             .collect();
         unknown.sort_unstable();
         unknown
+    }
+
+    /// Ollama's variables that have no effect here, in a line each.
+    pub(crate) fn ollama_warnings(&self) -> Vec<String> {
+        ollama::warnings(&self.environment)
     }
 
     fn file(&self) -> Option<PathBuf> {
