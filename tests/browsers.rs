@@ -104,6 +104,13 @@ fn only_the_pages_that_are_allowed_may_call() {
         assert_eq!(error["code"], "origin_not_allowed", "{error}");
         assert!(error["message"].as_str().unwrap().contains("`origins`"), "{error}");
     }
+    let ollama = ask(&server, "DELETE", "/api/delete", "Origin: https://evil.com\r\n");
+    assert_eq!(ollama.status, 403);
+    let words = ollama.json()["error"].as_str().map(str::to_owned);
+    assert!(
+        words.is_some_and(|words| words.contains("`origins`")),
+        "in Ollama's form"
+    );
     assert_eq!(
         ask(&server, "GET", "/v1/models", "").status,
         200,

@@ -94,6 +94,21 @@ fn a_conversation_goes_on_with_the_items_of_its_response() {
 }
 
 #[test]
+fn an_answer_keeps_to_the_schema_that_the_request_gives() {
+    let server = Server::start();
+    let schema = json!({
+        "type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": false,
+    });
+    let format = json!({"type": "json_schema", "name": "verdict", "strict": true, "schema": schema});
+    let request = json!({"input": "hello", "temperature": 0, "text": {"format": format}});
+    let response = server.post(RESPONSES, &request).ok();
+    assert_eq!(response["status"], "completed");
+    assert_eq!(response["text"]["format"]["type"], "json_schema");
+    let verdict: Value = serde_json::from_str(&texts(&response).1).expect("JSON");
+    assert!(verdict["ok"].is_boolean(), "{verdict}");
+}
+
+#[test]
 fn what_the_server_would_have_to_keep_or_cannot_do_is_refused_with_words() {
     let server = Server::start();
     let hello = json!({"input": "hello"});
@@ -105,11 +120,7 @@ fn what_the_server_would_have_to_keep_or_cannot_do_is_refused_with_words() {
         ),
         (json!({"conversation": "conv_1"}), "conversation", "whole conversation"),
         (json!({"tools": [{"type": "web_search"}]}), "tools", "leave it out"),
-        (
-            json!({"text": {"format": {"type": "json_object"}}}),
-            "text.format",
-            "text",
-        ),
+        (json!({"text": {"format": {"type": "xml"}}}), "text.format", "text"),
         (
             json!({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}),
             "input[0].content[0]",

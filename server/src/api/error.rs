@@ -132,12 +132,12 @@ impl ApiError {
         }
     }
 
-    /// The same about `param`, where it is about `other`, the field of another endpoint.
-    pub(crate) fn renamed(mut self, other: &str, param: &str) -> ApiError {
-        if let ApiError::Field { param: named, .. } = &mut self
-            && named == other
+    /// The same in the words of another endpoint: what is called `other` here is called `own` there.
+    pub(crate) fn renamed(mut self, other: &str, own: &str) -> ApiError {
+        if let ApiError::Field { param, message } | ApiError::Unsupported { param, message } = &mut self
+            && param.contains(other)
         {
-            param.clone_into(named);
+            (*param, *message) = (param.replace(other, own), message.replace(other, own));
         }
         self
     }

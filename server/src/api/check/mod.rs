@@ -28,7 +28,7 @@ pub(crate) use form::{Form, schema};
 pub(crate) use messages::messages;
 pub(crate) use options::{Delivery, Options, TokenNames, model, stop, streams};
 pub(crate) use sampling::drawn_seed;
-pub(crate) use tools::Tools;
+pub(crate) use tools::{Tools, tools};
 
 /// What requests are checked against.
 #[derive(Clone, Copy)]

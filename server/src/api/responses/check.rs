@@ -1,17 +1,20 @@
 //! The checked form of a `/v1/responses` request.
 
-use chat::{Message, Role, Thinking};
+use chat::{Message, Thinking};
+use serde_json::{Value, json};
 
-use super::request::{Input, Item, Reasoning, ResponsesBody, TextOptions};
-use crate::api::check::Rules;
-use crate::api::check::field::{count, flag_or, refuse, text};
+use super::items::messages;
+use super::request::{Reasoning, ResponsesBody, TextOptions};
 use crate::api::check::options::{Delivery, Options, options};
+use crate::api::check::{Form, Rules, count, flag_or, refuse, text, tools};
 use crate::api::error::ApiError;
-use crate::api::wire::content::Content;
 use crate::api::wire::given::shown;
-use crate::api::wire::list::LIST_CEILING;
-use crate::api::wire::request::{GenerateRequest, Typed};
-use crate::api::wire::{Field, Given, List, Object};
+use crate::api::wire::request::GenerateRequest;
+use crate::api::wire::tree::Tree;
+use crate::api::wire::{Field, Given, Object};
+
+/// Where a request says what form the answer must have.
+const FORMAT: &str = "text.format";
 
 /// A conversation to answer.
 #[derive(Debug)]
@@ -32,18 +35,21 @@ pub(super) struct Asked {
     pub(super) max_output_tokens: Option<usize>,
     pub(super) effort: Option<String>,
     pub(super) summary: Option<String>,
+    /// `text.format.type`
+    pub(super) form: &'static str,
 }
 
 /// Checks a request.
 ///
 /// # Errors
 /// The first field that is wrong.
-pub(super) fn responses_request(body: ResponsesBody, rules: &Rules<'_>) -> Result<ResponsesRequest, ApiError> {
+pub(super) fn responses_request(mut body: ResponsesBody, rules: &Rules<'_>) -> Result<ResponsesRequest, ApiError> {
     refuse_unsupported(&body)?;
-    refuse_tools(&body)?;
-    refuse_formats(&body.text)?;
-    let asked = asked(&body)?;
-    let mut options = options(&sampled(&body), None, rules)?;
+    let request = as_chat(&mut body)?;
+    let mut options = options(&request, None, rules).map_err(|error| error.renamed("response_format", FORMAT))?;
+    options.form = named(options.form);
+    options.tools = tools(&request, &options.form, rules).map_err(|error| error.renamed(".function.", "."))?;
+    let asked = asked(&body, &options.form)?;
     options.delivery = if flag_or("stream", &body.stream, false)? {
         // The last event always counts the tokens.
         Delivery::Streamed { usage: true }
@@ -60,19 +66,9 @@ pub(super) fn responses_request(body: ResponsesBody, rules: &Rules<'_>) -> Resul
     })
 }
 
-/// The fields that mean the same for chat completions.
-fn sampled(body: &ResponsesBody) -> GenerateRequest {
-    GenerateRequest {
-        model: body.model.clone(),
-        temperature: body.temperature.clone(),
-        top_p: body.top_p.clone(),
-        ..GenerateRequest::default()
-    }
-}
-
 /// Efforts other than "none" are accepted: the model has one depth of thought. Summaries too: the thought is told as it
 /// is, which is the most detailed of them.
-fn asked(body: &ResponsesBody) -> Result<Asked, ApiError> {
+fn asked(body: &ResponsesBody, form: &Form) -> Result<Asked, ApiError> {
     let word = |param, given| text(param, given).map(|word| word.map(str::to_owned));
     let max_output_tokens = count("max_output_tokens", &body.max_output_tokens, 1..=usize::MAX >> 1)?;
     let (effort, summary) = match &body.reasoning {
@@ -92,6 +88,11 @@ fn asked(body: &ResponsesBody) -> Result<Asked, ApiError> {
         max_output_tokens,
         effort,
         summary,
+        form: match form {
+            Form::Free => "text",
+            Form::JsonObject { .. } => "json_object",
+            Form::JsonSchema { .. } => "json_schema",
+        },
     })
 }
 
@@ -134,142 +135,163 @@ fn refuse_unsupported(body: &ResponsesBody) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Tools given and not switched off would be called by a model that knew of them.
-fn refuse_tools(body: &ResponsesBody) -> Result<(), ApiError> {
-    let switched_off = matches!(&body.tool_choice, Given::Text(choice) if choice == "none");
-    if body.tools.is_neutral() || switched_off {
-        return Ok(());
-    }
-    let message = format!(
-        "tools is {}, which this server cannot offer to the model: leave it out (in LobeChat: switch the plugins off), \
-         or send \"tool_choice\": \"none\"",
-        body.tools
-    );
-    Err(ApiError::unsupported("tools", message))
-}
-
-fn refuse_formats(text: &Field<Object<TextOptions>>) -> Result<(), ApiError> {
-    const PARAM: &str = "text.format";
-    let format = match text {
+/// Puts the answer's form and the tools where chat completions have them.
+fn as_chat(body: &mut ResponsesBody) -> Result<GenerateRequest, ApiError> {
+    let response_format = match std::mem::take(&mut body.text) {
         Field::Value(Object(TextOptions { format })) => format,
-        Field::Other(given) if given.is_absent() => return Ok(()),
+        Field::Other(given) if given.is_absent() => Field::default(),
         Field::Other(given) => {
-            return Err(refuse(
-                "text",
-                given,
-                "an object such as {\"format\": {\"type\": \"text\"}}",
-            ));
+            let allowed = "an object such as {\"format\": {\"type\": \"text\"}}";
+            return Err(refuse("text", &given, allowed));
         }
     };
-    match format {
-        Field::Other(given) if given.is_absent() => Ok(()),
-        Field::Other(given) => Err(refuse(PARAM, given, "an object such as {\"type\": \"text\"}")),
-        Field::Value(Object(Typed {
-            r#type: Given::Text(kind),
-        })) if kind == "text" => Ok(()),
-        Field::Value(Object(Typed { r#type })) => {
-            let message = format!(
-                "{PARAM}.type is {}: only \"text\" is supported here, ask for the form in input",
-                r#type
-            );
-            Err(ApiError::unsupported(PARAM, message))
-        }
+    let (mut tools, mut tool_choice) = (std::mem::take(&mut body.tools), std::mem::take(&mut body.tool_choice));
+    if let Field::Value(Tree::Whole(Value::Array(list))) = &mut tools {
+        list.iter_mut().for_each(nest);
+    }
+    if let Field::Value(Tree::Whole(choice)) = &mut tool_choice {
+        nest(choice);
+    }
+    Ok(GenerateRequest {
+        model: body.model.clone(),
+        temperature: body.temperature.clone(),
+        top_p: body.top_p.clone(),
+        response_format,
+        tools,
+        tool_choice,
+        ..GenerateRequest::default()
+    })
+}
+
+/// Here a function's fields stand beside its type, there one level deeper.
+fn nest(tool: &mut Value) {
+    let Value::Object(fields) = tool else {
+        return;
+    };
+    if fields.get("type").is_some_and(|kind| kind == "function") && !fields.contains_key("function") {
+        let mut function = std::mem::take(fields);
+        function.remove("type");
+        function.remove("strict");
+        *tool = json!({ "type": "function", "function": function });
     }
 }
 
-/// Instructions are what the system says first.
-fn messages(instructions: &Given, input: Field<Input>, rules: &Rules<'_>) -> Result<Vec<Message>, ApiError> {
-    let items_max = rules.limits.messages_max.min(LIST_CEILING);
-    let allowed = || format!("a text or a list of 1 to {items_max} items, such as messages with role and content");
-    let mut messages = Vec::new();
-    if let Some(content) = text("instructions", instructions)?.filter(|content| !content.is_empty()) {
-        messages.push(Message::new(Role::System, content));
+/// The same form, asked for by the field that it has here.
+fn named(form: Form) -> Form {
+    match form {
+        Form::Free => Form::Free,
+        Form::JsonObject { .. } => Form::JsonObject { param: FORMAT },
+        Form::JsonSchema { schema, .. } => Form::JsonSchema { param: FORMAT, schema },
     }
-    match input {
-        Field::Value(Input::Text(content)) => messages.push(Message::new(Role::User, content)),
-        Field::Value(Input::Items(List { items, sent })) if (1..=items_max).contains(&sent) => {
-            for (index, item) in items.into_iter().enumerate() {
-                messages.extend(message(&format!("input[{index}]"), item)?);
+}
+
+#[cfg(test)]
+mod tests {
+    use chat::{Role, ToolFormat};
+
+    use super::*;
+    use crate::app::SamplingDefaults;
+    use crate::config::{Config, Said};
+
+    /// What is asked of a model that knows tools.
+    fn checked(body: Value) -> Result<ResponsesRequest, ApiError> {
+        let rules = Rules {
+            limits: &Config::resolve(&Said::default()).unwrap().limits,
+            defaults: &SamplingDefaults::default(),
+            vocabulary: 262,
+            tools: Some(ToolFormat::Hermes),
+        };
+        responses_request(serde_json::from_value(body).unwrap(), &rules)
+    }
+
+    fn check_refused(body: Value, param: &str, words: &str) {
+        match checked(body).unwrap_err() {
+            ApiError::Field { param: named, message } | ApiError::Unsupported { param: named, message } => {
+                assert_eq!(named, param, "{message}");
+                assert!(message.contains(words), "{message}");
             }
+            other => panic!("{other}"),
         }
-        Field::Value(Input::Items(list)) => return Err(refuse("input", &Given::List(list.sent), allowed())),
-        Field::Other(given) => return Err(refuse("input", &given, allowed())),
     }
-    if messages.is_empty() {
-        return Err(refuse("input", &"without a message", allowed()));
-    }
-    Ok(messages)
-}
 
-/// What an item says; nothing for an earlier thought, which no model is shown again.
-fn message(param: &str, item: Field<Object<Item>>) -> Result<Option<Message>, ApiError> {
-    let item = match item {
-        Field::Value(Object(item)) => item,
-        Field::Other(given) => return Err(refuse(param, &given, "an object with role and content")),
-    };
-    let kind = match &item.r#type {
-        Given::Absent | Given::Null => "message",
-        Given::Text(kind) => kind,
-        other => return Err(refuse(&format!("{param}.type"), other, "a text such as \"message\"")),
-    };
-    match kind {
-        "message" => {
-            let role = role(param, &item.role)?;
-            let content = content(param, role, item.content)?;
-            Ok(Some(Message::new(role, content)))
-        }
-        "reasoning" => Ok(None),
-        "function_call" | "function_call_output" => {
-            let message = format!("{param} is a {kind}, and this server offers the model no tools: leave it out");
-            Err(ApiError::unsupported(param, message))
-        }
-        "item_reference" => {
-            let message = format!("{param} is an item_reference, and nothing is kept here: send the item itself");
-            Err(ApiError::unsupported(param, message))
-        }
-        other => {
-            let message = format!(
-                "{param} is an item of type {}, which is not known here: leave it out",
-                shown(other)
-            );
-            Err(ApiError::unsupported(param, message))
-        }
+    #[test]
+    fn tools_are_offered_as_chat_completions_offer_them() {
+        let function = json!({"name": "add", "description": "d", "parameters": {"type": "object"}});
+        let flat = json!({
+            "type": "function", "name": "add", "description": "d", "parameters": {"type": "object"}, "strict": true,
+        });
+        let choice = json!({"type": "function", "name": "add"});
+        let asked = checked(json!({"input": "a", "tools": [flat], "tool_choice": choice})).unwrap();
+        let tools = asked.options.tools;
+        assert_eq!(tools.offered, [json!({"type": "function", "function": function})]);
+        assert_eq!(tools.forced[0].name, "add");
+        check_refused(
+            json!({"input": "a", "tools": [{"type": "web_search"}]}),
+            "tools[0]",
+            "function",
+        );
+        check_refused(
+            json!({"input": "a", "tools": [{"type": "function"}]}),
+            "tools[0].name",
+            "letters",
+        );
+        let both = json!({"input": "a", "tools": [flat], "text": {"format": {"type": "json_object"}}});
+        check_refused(both, "text.format", "leave one of them out");
     }
-}
 
-fn role(param: &str, given: &Given) -> Result<Role, ApiError> {
-    let name = if let Given::Text(name) = given {
-        name.as_str()
-    } else {
-        ""
-    };
-    match name {
-        "system" | "developer" => Ok(Role::System),
-        "user" => Ok(Role::User),
-        "assistant" => Ok(Role::Assistant),
-        _ => Err(refuse(
-            &format!("{param}.role"),
-            given,
-            "one of system, developer, user, assistant",
-        )),
+    #[test]
+    fn earlier_calls_belong_to_the_turn_of_the_model_that_made_them() {
+        let call = json!({"type": "function_call", "call_id": "c", "name": "add", "arguments": "{\"a\":1}"});
+        let input = json!([
+            {"role": "user", "content": "a"},
+            {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "so"}]},
+            call, call,
+            {"type": "function_call_output", "call_id": "c", "output": "2"},
+            {"type": "reasoning", "summary": []},
+            call,
+        ]);
+        let messages = checked(json!({"input": input})).unwrap().messages;
+        let turns: Vec<_> = messages
+            .iter()
+            .map(|turn| (turn.role, &*turn.content, turn.tool_calls.len()))
+            .collect();
+        assert_eq!(
+            turns,
+            [
+                (Role::User, "a", 0),
+                (Role::Assistant, "so", 2),
+                (Role::Tool, "2", 0),
+                (Role::Assistant, "", 1)
+            ]
+        );
+        assert_eq!(messages[1].tool_calls[0].arguments, json!({"a": 1}));
+        check_refused(
+            json!({"input": [{"type": "function_call"}]}),
+            "input[0].name",
+            "missing",
+        );
+        check_refused(
+            json!({"input": [{"type": "function_call", "name": "f", "arguments": {}}]}),
+            "input[0].arguments",
+            "text",
+        );
+        check_refused(
+            json!({"input": [{"type": "function_call_output"}]}),
+            "input[0].output",
+            "missing",
+        );
     }
-}
 
-fn content(param: &str, role: Role, given: Field<Content>) -> Result<String, ApiError> {
-    let param = format!("{param}.content");
-    match given {
-        Field::Value(Content::Text(text)) => Ok(text),
-        Field::Other(Given::Absent | Given::Null) if role == Role::Assistant => Ok(String::new()),
-        Field::Other(given) => Err(refuse(&param, &given, "a text or a list of text parts")),
-        Field::Value(Content::Refused { part, found }) => {
-            let param = format!("{param}[{part}]");
-            let kind = match &found {
-                Given::Text(kind) => format!("a part of type {} or without its text", shown(kind)),
-                Given::Absent => "a part without a type".to_owned(),
-                other => other.to_string(),
-            };
-            let message = format!("{param} is {kind}: this model reads text only, send parts of type \"input_text\"");
-            Err(ApiError::unsupported(param, message))
-        }
+    #[test]
+    fn a_form_is_asked_for_by_its_own_field() {
+        let format = |format: Value| checked(json!({"input": "a", "text": {"format": format}})).unwrap();
+        let object = format(json!({"type": "json_object"}));
+        assert_eq!(object.options.form, Form::JsonObject { param: FORMAT });
+        assert_eq!(object.asked.form, "json_object");
+        let schema = json!({"type": "object"});
+        let held = format(json!({"type": "json_schema", "name": "n", "schema": schema}));
+        assert_eq!(held.options.form, Form::JsonSchema { param: FORMAT, schema });
+        let missing = json!({"input": "a", "text": {"format": {"type": "json_schema", "name": "n"}}});
+        check_refused(missing, "text.format", "text.format");
     }
 }

@@ -1,10 +1,11 @@
 //! `POST /v1/responses`: OpenAI's newer address for the same conversations. Nothing is kept between requests, so what
 //! refers to an earlier response is refused.
 //!
-//! [`request`] reads the body, [`check`] makes the same options and messages of it as for chat completions, and
+//! [`request`] reads the body, [`check`] and [`items`] make the same options and messages of it as for chat completions, and
 //! [`narrator`] puts the reply into the items and events of [`wire`].
 
 mod check;
+mod items;
 mod narrator;
 mod request;
 mod wire;

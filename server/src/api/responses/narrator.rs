@@ -1,11 +1,12 @@
 //! A response in the making: thought and answer become items, one open at a time, told whole or event by event.
 
 use axum::response::Response;
-use chat::Piece;
+use chat::{Piece, ToolCall};
 use uuid::Uuid;
 
 use super::check::Asked;
 use super::wire::{Beginning, Event, Failure, Incomplete, Item, Part, ResponseObject, Status};
+use crate::api::chat::call_id;
 use crate::api::check::Options;
 use crate::api::error::ApiError;
 use crate::api::framing::Framing;
@@ -214,6 +215,50 @@ impl Reply {
     }
 }
 
+impl Reply {
+    /// Adds an item for a call of a tool, which is known only when it is whole.
+    fn call(&mut self, call: &ToolCall, events: &mut Events) -> Result<(), ApiError> {
+        self.close(Status::Completed, events)?;
+        let (told, index) = (&mut self.events_told, self.response.output.len());
+        let (id, call_id, arguments) = (
+            format!("fc_{}", Uuid::new_v4().simple()),
+            call_id(),
+            call.arguments.to_string(),
+        );
+        let item = |status, arguments: &str| Item::FunctionCall {
+            id: id.clone(),
+            status,
+            call_id: call_id.clone(),
+            name: call.name.clone(),
+            arguments: arguments.to_owned(),
+        };
+        let about = |r#type, item| Event {
+            r#type,
+            output_index: Some(index),
+            item,
+            item_id: item.is_none().then_some(&id),
+            ..Event::default()
+        };
+        let begun = item(Status::InProgress, "");
+        tell(told, about("response.output_item.added", Some(&begun)), events)?;
+        let delta = Event {
+            delta: Some(&arguments),
+            ..about("response.function_call_arguments.delta", None)
+        };
+        tell(told, delta, events)?;
+        let done = Event {
+            name: Some(&call.name),
+            arguments: Some(&arguments),
+            ..about("response.function_call_arguments.done", None)
+        };
+        tell(told, done, events)?;
+        let item = item(Status::Completed, &arguments);
+        tell(told, about("response.output_item.done", Some(&item)), events)?;
+        self.response.output.push(item);
+        Ok(())
+    }
+}
+
 /// Sends an event under the next number.
 fn tell(told: &mut u64, mut event: Event<'_>, events: &mut Events) -> Result<(), ApiError> {
     event.sequence_number = *told;
@@ -244,6 +289,9 @@ impl Narrator for Reply {
                 Piece::Thought(text) => self.write(Kind::Thought, &text, events)?,
                 Piece::Answer(text) => self.write(Kind::Answer, &text, events)?,
             }
+        }
+        for call in step.calls {
+            self.call(&call, events)?;
         }
         match step.finish {
             None => Ok(()),
@@ -277,5 +325,52 @@ impl Narrator for Reply {
             message: error.to_string(),
         });
         self.tell_response("response.failed", events)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_call_is_an_item_of_its_own_after_what_was_written_before_it() {
+        let beginning = Beginning {
+            id: "resp_1".to_owned(),
+            created_at: 0,
+            model: "m".to_owned(),
+            temperature: 1.0,
+            top_p: 1.0,
+        };
+        let mut reply = Reply {
+            response: ResponseObject::begun(beginning, Asked::default()),
+            open: None,
+            events_told: 0,
+        };
+        let step = Step {
+            pieces: vec![Piece::Thought("so".to_owned())],
+            calls: vec![ToolCall {
+                name: "add".to_owned(),
+                arguments: json!({"a": 1}),
+            }],
+            finish: Some(FinishReason::ToolCalls),
+            ..Step::default()
+        };
+        reply.step(step, &mut Events::new(Reply::FRAMING)).unwrap();
+        let output = serde_json::to_value(&reply.response.output).unwrap();
+        assert_eq!(output[0]["summary"][0]["text"], "so");
+        let call = &output[1];
+        assert_eq!((&call["type"], &call["name"]), (&json!("function_call"), &json!("add")));
+        assert_eq!(
+            (&call["arguments"], &call["status"]),
+            (&json!(r#"{"a":1}"#), &json!("completed"))
+        );
+        for (field, prefix) in [("id", "fc_"), ("call_id", "call_")] {
+            assert!(call[field].as_str().is_some_and(|id| id.starts_with(prefix)), "{call}");
+        }
+        // The thought: two that begin it, one of its text, three that end it. The call: four.
+        assert_eq!(reply.events_told, 6 + 4);
+        assert_eq!(reply.response.status, Status::Completed);
     }
 }

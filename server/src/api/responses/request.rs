@@ -5,7 +5,8 @@ use serde::de::SeqAccess;
 
 use crate::api::wire::content::Content;
 use crate::api::wire::field::Shape;
-use crate::api::wire::request::Typed;
+use crate::api::wire::request::ResponseFormat;
+use crate::api::wire::tree::Tree;
 use crate::api::wire::{Field, Given, List, Object};
 
 /// Every field that has a meaning here. All others are skipped: `store`, `metadata`, `user`, `truncation` and whatever
@@ -22,10 +23,10 @@ pub(crate) struct ResponsesBody {
     pub(crate) max_output_tokens: Given,
     pub(crate) reasoning: Field<Object<Reasoning>>,
     pub(crate) text: Field<Object<TextOptions>>,
+    pub(crate) tools: Field<Tree>,
+    pub(crate) tool_choice: Field<Tree>,
 
     // Read only to refuse what would change the answer:
-    pub(crate) tools: Given,
-    pub(crate) tool_choice: Given,
     pub(crate) previous_response_id: Given,
     pub(crate) conversation: Given,
     pub(crate) prompt: Given,
@@ -46,7 +47,7 @@ pub(crate) struct Reasoning {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct TextOptions {
-    pub(crate) format: Field<Object<Typed>>,
+    pub(crate) format: Field<Object<ResponseFormat>>,
 }
 
 /// `input`: what a user says, or the items of a conversation.
@@ -76,4 +77,7 @@ pub(crate) struct Item {
     pub(crate) r#type: Given,
     pub(crate) role: Given,
     pub(crate) content: Field<Content>,
+    pub(crate) name: Given,
+    pub(crate) arguments: Given,
+    pub(crate) output: Field<Content>,
 }

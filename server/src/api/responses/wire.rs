@@ -110,7 +110,7 @@ impl ResponseObject {
             store: false,
             temperature: beginning.temperature,
             text: TextOptions {
-                format: Format { r#type: "text" },
+                format: Format { r#type: asked.form },
             },
             tool_choice: "auto",
             tools: [],
@@ -137,6 +137,14 @@ pub(super) enum Item {
         status: Status,
         role: &'static str,
         content: Vec<Part>,
+    },
+    /// A call of a tool; the arguments are the text of an object.
+    FunctionCall {
+        id: String,
+        status: Status,
+        call_id: String,
+        name: String,
+        arguments: String,
     },
 }
 
@@ -215,4 +223,8 @@ pub(super) struct Event<'a> {
     pub(super) text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) logprobs: Option<[(); 0]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) arguments: Option<&'a str>,
 }

@@ -295,7 +295,7 @@ impl Answer {
         let json = self.json();
         let error = json["error"].as_object().unwrap();
         let keys: Vec<_> = error.keys().map(String::as_str).collect();
-        assert_eq!(keys, ["code", "message", "param", "type"]);
+        assert_eq!(keys, ["message", "type", "param", "code"]);
         error["code"].as_str().unwrap().to_owned()
     }
 

@@ -312,7 +312,7 @@ async fn what_is_wrong_is_refused_by_its_name() {
         ),
         (json!({"input": "a", "text": []}), "text"),
         (
-            json!({"input": "a", "text": {"format": {"type": "json_object"}}}),
+            json!({"input": "a", "text": {"format": {"type": "xml"}}}),
             "text.format",
         ),
         (json!({"input": "a", "text": {"format": "text"}}), "text.format"),

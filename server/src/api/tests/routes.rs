@@ -51,7 +51,7 @@ async fn unknown_addresses_and_wrong_methods_are_told_so_in_json() {
     let app = Kit::default().start();
     for path in [
         "/v1",
-        "/v1/embeddings",
+        "/v1/images",
         "/v1/chat/completions/",
         "//v1/models",
         "/%2e%2e/x",
