@@ -17,6 +17,7 @@ mod chat_api;
 mod completions_api;
 mod models_api;
 mod ollama_models;
+mod ollama_pull;
 
 mod hostile_bodies;
 mod hostile_numbers;
