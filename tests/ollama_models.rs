@@ -467,8 +467,29 @@ fn where_models_may_not_be_changed_they_are_only_told_of() {
     ] {
         check_refused(&send(&server, method, path, &body), 403, &["manage_models"]);
     }
-    assert_eq!(names(&server).len(), 3);
     assert!(!store.folder.path().join(".tandem").exists());
+    let foreign = serve(&store, &[]);
+    for (origin, status) in [
+        ("https://evil.example", 403),
+        ("null", 403),
+        ("http://localhost:3210", 200),
+    ] {
+        let mut page = foreign.connect();
+        let body = json!({"source": "small", "destination": "small-copy"}).to_string();
+        let head = format!(
+            "POST /api/copy HTTP/1.1\r\nHost: localhost\r\nOrigin: {origin}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        page.write(head.as_bytes());
+        let reply = page.reply();
+        assert_eq!(reply.status, status, "{origin}: {}", reply.text());
+    }
+    assert_eq!(
+        send(&foreign, "DELETE", "/api/delete", &json!({"model": "small-copy"})).status,
+        200
+    );
+    assert_eq!(names(&server).len(), 3);
     // What is there already need not be pulled.
     for name in ["tiny", "tandem-tiny:latest", "deepseek-r1:32b", "small"] {
         let pulled = send(&server, "POST", "/api/pull", &json!({"name": name}));

@@ -1,11 +1,12 @@
 //! The tokenizer: byte-level BPE over a model file's vocabulary.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokenizers::Model;
 use tokenizers::models::bpe::{BPE, BpeBuilder};
 
+use crate::grammar::GrammarFactory;
 use crate::specials::{Part, Specials};
 use crate::vocabulary::{ByteAlphabet, Kind, Token, decode_tokens};
 use crate::words::Words;
@@ -31,6 +32,10 @@ struct Inner {
     eos: u32,
     end_tokens: Vec<u32>,
     add_bos: bool,
+    add_eos: bool,
+    /// Built when first asked for.
+    grammars: OnceLock<Result<GrammarFactory, ChatError>>,
+    spaces: OnceLock<Vec<u32>>,
 }
 
 /// The tokens around a thought.
@@ -80,6 +85,7 @@ impl Tokenizer {
             eos,
             end_tokens,
             add_bos,
+            add_eos,
             ..
         } = vocabulary;
         let think = think.map(|(open, close)| ThinkTokens { open, close });
@@ -94,6 +100,9 @@ impl Tokenizer {
             eos,
             end_tokens,
             add_bos,
+            add_eos,
+            grammars: OnceLock::new(),
+            spaces: OnceLock::new(),
         };
         Ok(Tokenizer { inner: Arc::new(inner) })
     }
@@ -128,6 +137,19 @@ impl Tokenizer {
             }
         }
         prompt
+    }
+
+    /// Encodes a text that is complete in at most `tokens_max` tokens, what is too many cut off: behind one BOS and before
+    /// one EOS, if the model wants them.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_whole(&self, text: &str, tokens_max: usize) -> Result<Vec<u32>, ChatError> {
+        let eos = Some(self.inner.eos).filter(|_| self.inner.add_eos);
+        let mut ids = self.encode_with_bos(text)?;
+        ids.truncate(tokens_max.saturating_sub(eos.iter().len()));
+        ids.extend(eos);
+        Ok(ids)
     }
 
     /// Encodes a rendered prompt: special tokens as they are, the text between them as text.
@@ -230,6 +252,26 @@ impl Tokenizer {
             .iter()
             .filter(special)
             .filter_map(|token| std::str::from_utf8(&token.bytes).ok())
+    }
+
+    /// What makes grammars over this vocabulary. Built by the first caller, in half a second for a large one.
+    pub(crate) fn grammars(&self) -> Result<&GrammarFactory, ChatError> {
+        let inner = &self.inner;
+        let build = || GrammarFactory::new(&inner.tokens, &inner.end_tokens);
+        inner.grammars.get_or_init(build).as_ref().map_err(Clone::clone)
+    }
+
+    /// The tokens of nothing but white space, in order of ids.
+    pub(crate) fn space_tokens(&self) -> &[u32] {
+        let is_space = |token: &Token| {
+            token.kind == Kind::Ordinary
+                && !token.bytes.is_empty()
+                && token.bytes.iter().all(|byte| b" \n\r\t".contains(byte))
+        };
+        self.inner.spaces.get_or_init(|| {
+            let tokens = (0..).zip(&self.inner.tokens);
+            tokens.filter(|(_, token)| is_space(token)).map(|(id, _)| id).collect()
+        })
     }
 
     /// The token that text begins with, where the vocabulary has one.
@@ -364,6 +406,20 @@ mod tests {
         let bos = special(&deepseek(), "<｜begin▁of▁sentence｜>");
         assert_eq!(deepseek().encode_with_bos("h").unwrap(), [bos, u32::from(b'h')]);
         assert_eq!(chatml(false).encode_with_bos("h").unwrap(), [u32::from(b'h')]);
+    }
+
+    #[test]
+    fn a_whole_text_keeps_its_end_token_when_it_is_cut() {
+        let mut vocabulary = deepseek_vocabulary();
+        let (bos, eos) = (vocabulary.bos.unwrap(), vocabulary.eos);
+        let plain = Tokenizer::new(vocabulary.clone()).unwrap();
+        vocabulary.add_eos = true;
+        let ended = Tokenizer::new(vocabulary).unwrap();
+        let (a, b) = (u32::from(b'a'), u32::from(b'b'));
+        assert_eq!(plain.encode_whole("ab", 9).unwrap(), [bos, a, b]);
+        assert_eq!(plain.encode_whole("ab", 2).unwrap(), [bos, a]);
+        assert_eq!(ended.encode_whole("ab", 9).unwrap(), [bos, a, b, eos]);
+        assert_eq!(ended.encode_whole("ab", 3).unwrap(), [bos, a, eos]);
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! the arithmetic on the engine's own thread.
 
 mod blocks;
+mod constraint;
 mod dispatch;
+mod embedding;
 mod engine;
 mod engines;
 mod inbox;
@@ -22,10 +24,11 @@ mod worker;
 #[cfg(test)]
 mod simulation;
 
+pub use constraint::{Allowed, Constraint, ConstraintError, Mask};
 pub use dispatch::Accepted;
 pub use engines::Engines;
-pub use job::{Event, Finish, Job, Refused, Sampling, Token};
-pub use model::{BLOCK_TOKENS, LanguageModel, ModelError, ModelShape, Segment};
+pub use job::{Event, Finish, Job, Refused, Sampling, Token, Want};
+pub use model::{BLOCK_TOKENS, LanguageModel, ModelError, ModelShape, Pooling, Segment, Wanted};
 pub use replies::Replies;
 pub use settings::{EngineError, EngineSettings, EngineSpec, ModelFactory};
 pub use status::{EngineState, EngineStatus};

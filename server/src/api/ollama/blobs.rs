@@ -21,8 +21,12 @@ use crate::shelf::ShelfError;
 const CHUNKS_WAITING: usize = 8;
 
 /// `HEAD /api/blobs/{digest}`: whether it is there.
-pub(super) async fn head(State(api): State<Arc<Api>>, Path(digest): Path<String>) -> Result<StatusCode, OllamaError> {
-    api.require_changeable()?;
+pub(super) async fn head(
+    State(api): State<Arc<Api>>,
+    Path(digest): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, OllamaError> {
+    api.require_changeable(&headers)?;
     let digest = understood(&digest)?;
     Ok(if is_there(&api, digest).await? {
         StatusCode::OK
@@ -39,7 +43,7 @@ pub(super) async fn upload(
     body: Body,
 ) -> Result<StatusCode, OllamaError> {
     check_site(&headers)?;
-    api.require_changeable()?;
+    api.require_changeable(&headers)?;
     let digest = understood(&digest)?;
     if is_there(&api, digest.clone()).await? {
         return Ok(StatusCode::OK);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::files::{name_of, refused};
@@ -23,9 +23,10 @@ pub(super) struct DeleteRequest {
 /// `DELETE /api/delete`
 pub(super) async fn delete(
     State(api): State<Arc<Api>>,
+    headers: HeaderMap,
     AnyJson(request): AnyJson<DeleteRequest>,
 ) -> Result<(), OllamaError> {
-    api.require_changeable()?;
+    api.require_changeable(&headers)?;
     let asked = name_of(&request.model, &request.name)?;
     let target = api.target(&asked).await?;
     if target == api.app.shelf.configured() {

@@ -3,7 +3,9 @@
 
 mod answer;
 mod body;
+mod embed;
 mod error;
+mod form;
 mod options;
 mod prompt;
 mod reply;
@@ -48,6 +50,8 @@ pub(super) fn router() -> Router<Arc<Api>> {
     Router::new()
         .route("/api/chat", post(answer::chat))
         .route("/api/generate", post(answer::generate))
+        .route("/api/embed", post(embed::embed))
+        .route("/api/embeddings", post(embed::embeddings))
         .route("/api/version", get(version::version))
         .merge(files_router())
 }

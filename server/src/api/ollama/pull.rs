@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use library::pull::{Progress, PullError};
@@ -104,6 +104,7 @@ fn streamed(body: Body) -> Response {
 /// `POST /api/pull`
 pub(super) async fn pull(
     State(api): State<Arc<Api>>,
+    headers: HeaderMap,
     AnyJson(request): AnyJson<PullRequest>,
 ) -> Result<Response, OllamaError> {
     let name = name_of(&request.model, &request.name)?;
@@ -116,7 +117,7 @@ pub(super) async fn pull(
             reply(&Status::success())
         };
     }
-    api.require_changeable()?;
+    api.require_changeable(&headers)?;
     let wanted: PullName = name.parse().map_err(|error| refused(&error, &name))?;
     if is_insecure {
         require_insecure_host(&api, &wanted)?;

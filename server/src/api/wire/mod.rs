@@ -12,9 +12,11 @@ pub(crate) mod field;
 pub(crate) mod given;
 pub(crate) mod list;
 pub(crate) mod prompt;
+pub(crate) mod tree;
 
 pub(crate) mod chat;
 pub(crate) mod completion;
+pub(crate) mod embedding;
 pub(crate) mod json;
 pub(crate) mod reply;
 
