@@ -94,6 +94,7 @@ fn every_setting_can_be_given_in_all_three_ways() {
             "kv_tokens" => "512",
             "store" => "/models",
             "aliases" => "gpt-4=default",
+            "manage_models" => "true",
             _ => setting.default,
         };
         let file = format!("{} = {text:?}\n", setting.key);
