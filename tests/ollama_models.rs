@@ -1,16 +1,12 @@
-//! Ollama's API for model files: listed, shown, copied, made, uploaded, removed and pulled, in Ollama's shapes.
+//! Ollama's API for model files: listed, shown, copied, made, uploaded and removed, in Ollama's shapes.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use crate::plan::hollow_32b;
+use crate::support::ollama::*;
 use crate::support::*;
 
 /// The files of January 2025's deepseek-r1:32b beside its weights, byte for byte.
@@ -109,100 +105,6 @@ fn add_r1(store: &Store) -> &'static str {
     let id = "38056bbcbb2d068501ecb2d5ea9cea9dd4847465f1ab88c4d4a412a9f7792717";
     assert_eq!(hex(manifest.as_bytes()), id, "the manifest is not January's");
     id
-}
-
-fn serve(store: &Store, arguments: &[&str]) -> Server {
-    let own = [
-        "serve",
-        "--model",
-        "tiny",
-        "--listen",
-        "127.0.0.1:0",
-        "--devices",
-        "cpu",
-    ];
-    Server::spawn(store.command(&[&own[..], arguments].concat()))
-}
-
-fn show(server: &Server, name: &str) -> Value {
-    server.post("/api/show", &json!({"model": name})).ok()
-}
-
-/// The names of the list, the latest first.
-fn names(server: &Server) -> Vec<String> {
-    let tags = server.get("/api/tags").ok();
-    let models = tags["models"].as_array().unwrap().iter();
-    models.map(|model| model["name"].as_str().unwrap().to_owned()).collect()
-}
-
-/// A refusal as Ollama's clients read it: one string, without a path of this machine.
-fn check_refused(reply: &impl Refusal, status: u16, words: &[&str]) {
-    let (found, body) = reply.parts();
-    assert_eq!(found, status, "{body}");
-    let object: Value = serde_json::from_str(&body).unwrap();
-    let text = object["error"].as_str().unwrap_or_else(|| panic!("not a text: {body}"));
-    assert_eq!(object.as_object().unwrap().len(), 1, "{body}");
-    for word in words {
-        assert!(text.contains(word), "{text:?} should speak of {word:?}");
-    }
-    assert!(!text.contains("/tmp") && !text.contains("blobs/"), "a path: {text}");
-}
-
-trait Refusal {
-    fn parts(&self) -> (u16, String);
-}
-
-impl Refusal for Answered {
-    fn parts(&self) -> (u16, String) {
-        (self.status, self.body.clone())
-    }
-}
-
-/// What came back.
-struct Answered {
-    status: u16,
-    body: String,
-}
-
-/// A request of any method, without a content type, as `curl` would send it.
-fn request(server: &Server, method: &str, path: &str, body: &[u8]) -> Answered {
-    let mut connection = server.connect();
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    connection.write(&[head.as_bytes(), body].concat());
-    if method == "HEAD" {
-        let status = connection.interim();
-        return Answered {
-            status,
-            body: String::new(),
-        };
-    }
-    let reply = connection.reply();
-    Answered {
-        status: reply.status,
-        body: reply.text(),
-    }
-}
-
-fn send(server: &Server, method: &str, path: &str, body: &Value) -> Answered {
-    request(server, method, path, body.to_string().as_bytes())
-}
-
-fn lines(answered: &Answered) -> Vec<Value> {
-    assert_eq!(answered.status, 200, "{}", answered.body);
-    answered
-        .body
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
-fn statuses(answered: &Answered) -> Vec<String> {
-    let lines = lines(answered);
-    let status = |line: &Value| line["status"].as_str().unwrap_or_else(|| panic!("{line}")).to_owned();
-    lines.iter().map(status).collect()
 }
 
 #[test]
@@ -555,7 +457,7 @@ fn a_file_is_uploaded_checked_and_made_a_model_of() {
 #[test]
 fn where_models_may_not_be_changed_they_are_only_told_of() {
     let store = Store::new();
-    let server = serve(&store, &["--manage-models", "false"]);
+    let server = serve(&store, &["--manage-models=false"]);
     for (method, path, body) in [
         ("POST", "/api/copy", json!({"source": "small", "destination": "mine"})),
         ("POST", "/api/create", json!({"model": "mine", "from": "small"})),
@@ -565,8 +467,29 @@ fn where_models_may_not_be_changed_they_are_only_told_of() {
     ] {
         check_refused(&send(&server, method, path, &body), 403, &["manage_models"]);
     }
-    assert_eq!(names(&server).len(), 3);
     assert!(!store.folder.path().join(".tandem").exists());
+    let foreign = serve(&store, &[]);
+    for (origin, status) in [
+        ("https://evil.example", 403),
+        ("null", 403),
+        ("http://localhost:3210", 200),
+    ] {
+        let mut page = foreign.connect();
+        let body = json!({"source": "small", "destination": "small-copy"}).to_string();
+        let head = format!(
+            "POST /api/copy HTTP/1.1\r\nHost: localhost\r\nOrigin: {origin}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        page.write(head.as_bytes());
+        let reply = page.reply();
+        assert_eq!(reply.status, status, "{origin}: {}", reply.text());
+    }
+    assert_eq!(
+        send(&foreign, "DELETE", "/api/delete", &json!({"model": "small-copy"})).status,
+        200
+    );
+    assert_eq!(names(&server).len(), 3);
     // What is there already need not be pulled.
     for name in ["tiny", "tandem-tiny:latest", "deepseek-r1:32b", "small"] {
         let pulled = send(&server, "POST", "/api/pull", &json!({"name": name}));
@@ -579,170 +502,4 @@ fn where_models_may_not_be_changed_they_are_only_told_of() {
         &json!({"model": "small", "stream": false}),
     );
     assert_eq!(whole.body, "{\"status\":\"success\"}");
-}
-
-/// A registry that has the tiny model as `library/tiny:latest`. What it is asked for it tells, and then waits for a go.
-struct Registry {
-    address: SocketAddr,
-    asked: Receiver<String>,
-    go: Sender<()>,
-}
-
-impl Registry {
-    fn open() -> Registry {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let ((tell, asked), (go, wait)) = (mpsc::channel(), mpsc::channel());
-        let wait = Arc::new(Mutex::new(wait));
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (tell, wait) = (tell.clone(), wait.clone());
-                thread::spawn(move || answer_registry(stream.unwrap(), &tell, &wait));
-            }
-        });
-        Registry { address, asked, go }
-    }
-
-    fn name(&self) -> String {
-        format!("{}/library/tiny:latest", self.address)
-    }
-
-    fn hosts(&self) -> String {
-        format!("http://{}", self.address)
-    }
-}
-
-fn answer_registry(stream: TcpStream, tell: &Sender<String>, wait: &Mutex<Receiver<()>>) {
-    let mut reader = BufReader::new(stream);
-    let mut head = String::new();
-    while reader.read_line(&mut head).unwrap_or(0) > 2 {}
-    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-    let _ = tell.send(path.clone());
-    let _ = wait.lock().unwrap().recv();
-    let (tiny, config) = (fs::read(TINY).unwrap(), b"{}".to_vec());
-    let body = if path.ends_with(&hex(&tiny)) {
-        Some(tiny)
-    } else if path.ends_with(&hex(&config)) {
-        Some(config)
-    } else if path == "/v2/library/tiny/manifests/latest" {
-        let layer = |kind: &str, bytes: &[u8]| json!({"mediaType": kind, "digest": format!("sha256:{}", hex(bytes)), "size": bytes.len()});
-        let manifest = json!({
-            "schemaVersion": 2,
-            "config": layer("application/vnd.docker.container.image.v1+json", &config),
-            "layers": [layer("application/vnd.ollama.image.model", &tiny)]
-        });
-        Some(manifest.to_string().into_bytes())
-    } else {
-        None
-    };
-    let status = if body.is_some() { "200 OK" } else { "404 Not Found" };
-    let body = body.unwrap_or_default();
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        body.len()
-    );
-    let mut stream = reader.into_inner();
-    let _ = stream.write_all(&[head.as_bytes(), &body].concat());
-    let _ = stream.read(&mut [0]);
-}
-
-#[test]
-fn a_model_is_pulled_from_a_registry_that_the_operator_allows() {
-    let store = Store::new();
-    let registry = Registry::open();
-    let server = serve(&store, &["--pull-hosts", &registry.hosts()]);
-    (0..8).for_each(|_| registry.go.send(()).unwrap());
-    let request = json!({"model": registry.name(), "insecure": true});
-    let pulled = send(&server, "POST", "/api/pull", &request);
-    let told = statuses(&pulled);
-    let weights = hex(&fs::read(TINY).unwrap());
-    let file = format!("pulling {}", &weights[..12]);
-    for status in ["pulling manifest", &file, "verifying sha256 digest", "writing manifest"] {
-        assert!(told.iter().any(|told| told == status), "{status:?} in {told:?}");
-    }
-    assert_eq!(told.last().unwrap(), "success");
-    let lines = lines(&pulled);
-    let last = lines.iter().rfind(|line| line["status"] == file).unwrap();
-    assert_eq!(last["digest"], format!("sha256:{weights}"));
-    assert_eq!(last["completed"], last["total"]);
-    assert_eq!(last["total"], fs::metadata(TINY).unwrap().len());
-    server
-        .post(CHAT, &with(chat("1 + 1"), json!({"model": registry.name()})))
-        .ok();
-    let asked = registry.asked.try_iter().count();
-    let again = send(&server, "POST", "/api/pull", &request);
-    assert_eq!(
-        (statuses(&again), registry.asked.try_iter().count()),
-        (vec!["success".to_owned()], 0)
-    );
-    assert_eq!(asked, 3);
-    let missing = format!("{}/library/none:latest", registry.address);
-    let missing = send(
-        &server,
-        "POST",
-        "/api/pull",
-        &json!({"model": missing, "stream": false}),
-    );
-    check_refused(&missing, 404, &["file does not exist"]);
-}
-
-#[test]
-fn nothing_is_pulled_from_elsewhere() {
-    let store = Store::new();
-    let server = serve(&store, &["--pull-hosts", "registry.example"]);
-    let other = TcpListener::bind("127.0.0.1:0").unwrap();
-    other.set_nonblocking(true).unwrap();
-    for host in [
-        other.local_addr().unwrap().to_string(),
-        "169.254.169.254".to_owned(),
-        "0x7f.1".to_owned(),
-    ] {
-        let pull = |more: Value| {
-            let request = with(json!({"model": format!("{host}/a/b:c")}), more);
-            send(&server, "POST", "/api/pull", &request)
-        };
-        check_refused(&pull(json!({})), 403, &["pull_hosts"]);
-        check_refused(&pull(json!({"stream": false})), 403, &["pull_hosts"]);
-        check_refused(&pull(json!({"insecure": true})), 400, &["insecure", "pull_hosts"]);
-    }
-    assert!(other.accept().is_err(), "somebody connected");
-    check_refused(
-        &send(&server, "POST", "/api/pull", &json!({"model": "../x"})),
-        400,
-        &["no model's name"],
-    );
-}
-
-#[test]
-fn clients_that_want_the_same_model_share_one_download() {
-    let store = Store::new();
-    let registry = Registry::open();
-    let server = serve(&store, &["--pull-hosts", &registry.hosts()]);
-    let request = json!({"model": registry.name()});
-    let pull = || {
-        let mut connection = server.connect();
-        connection.send_post("/api/pull", request.to_string().as_bytes());
-        connection
-    };
-    let (mut first, mut second) = (pull(), pull());
-    assert!(registry.asked.recv().unwrap().ends_with("/manifests/latest"));
-    // Goes when the download has begun; the others stay until it ends.
-    let left = pull();
-    drop(left);
-    (0..8).for_each(|_| registry.go.send(()).unwrap());
-    for connection in [&mut first, &mut second] {
-        let reply = connection.reply();
-        let told: Vec<Value> = reply
-            .text()
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        assert_eq!(told.last().unwrap(), &json!({"status": "success"}));
-    }
-    let blobs = registry
-        .asked
-        .try_iter()
-        .filter(|path| path.contains("/blobs/"))
-        .count();
-    assert_eq!(blobs, 2);
 }

@@ -1,6 +1,7 @@
 //! What every topic needs: a running server, a connection to it, and the requests that come up again and again.
 
 mod http;
+pub(crate) mod ollama;
 mod server;
 mod split;
 mod store;

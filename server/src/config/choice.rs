@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use library::hub::{HubCache, HubName};
+use library::pull;
 use library::store::{ModelName, OwnStore, Store, StoreError};
 
 /// A model as somebody named it.
@@ -121,12 +122,34 @@ pub(crate) fn hub_cache(environment: &[(OsString, OsString)]) -> Option<HubCache
     HubCache::usual(folder("HF_HUB_CACHE"), folder("HF_HOME"), home(environment))
 }
 
+/// How models are pulled: from `hosts`, or unless said from the usual ones, with the hub's and the proxy's variables.
+pub(crate) fn pull_settings(hosts: Option<Vec<String>>, environment: &[(OsString, OsString)]) -> pull::Settings {
+    let text = |name| {
+        let value = variable(environment, name)?.to_string_lossy().trim().to_owned();
+        (!value.is_empty()).then_some(value)
+    };
+    // A wrong one is nobody's mistake here: it matters only to whoever pulls.
+    let hub_token = text("HF_TOKEN").and_then(|token| warned(pull::Secret::new(&token)));
+    let proxy = text("HTTPS_PROXY").or_else(|| text("https_proxy"));
+    pull::Settings {
+        hosts,
+        hub: text("HF_ENDPOINT"),
+        hub_token,
+        proxy: proxy.and_then(|proxy| warned(pull::Proxy::new(&proxy))),
+        ..pull::Settings::default()
+    }
+}
+
+fn warned<T>(result: Result<T, pull::PullError>) -> Option<T> {
+    result.map_err(|error| crate::warn(&error)).ok()
+}
+
 fn home(environment: &[(OsString, OsString)]) -> Option<&Path> {
     variable(environment, "HOME").map(Path::new)
 }
 
 /// A variable that is not empty.
-pub(super) fn variable<'a>(environment: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr> {
+fn variable<'a>(environment: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr> {
     let (_, value) = environment.iter().find(|(variable, _)| variable == name)?;
     (!value.is_empty()).then_some(value)
 }

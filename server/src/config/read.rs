@@ -11,7 +11,7 @@ use library::pull;
 use library::store::OwnStore;
 use models::{DeviceSpec, KvFormat, Placement, Simd};
 
-use super::choice::{own_store, own_store_at, variable};
+use super::choice::{own_store, own_store_at, pull_settings};
 use super::error::{ConfigError, Source};
 use super::sources::{Choices, Chosen};
 use super::{LogFormat, ModelChoice};
@@ -113,26 +113,10 @@ impl Reader<'_> {
 
     /// What clients of a server at `listen` may do with model files.
     pub(super) fn rules(&self, listen: SocketAddr, environment: &[(OsString, OsString)]) -> Result<Rules, ConfigError> {
-        let text = |name| variable(environment, name).map(|value| value.to_string_lossy().trim().to_owned());
-        let hub_token = match text("HF_TOKEN").filter(|token| !token.is_empty()) {
-            None => None,
-            Some(token) => match pull::Secret::new(&token) {
-                Ok(secret) => Some(secret),
-                // It is nobody's mistake here: it matters only to whoever pulls.
-                Err(error) => {
-                    crate::warn(&error);
-                    None
-                }
-            },
-        };
         let hosts = self.chosen("pull_hosts");
-        let pull = pull::Settings {
-            // Unsaid, the hub's mirror that `HF_ENDPOINT` names stands in the hub's place.
-            hosts: (hosts.from != Source::Default).then(|| split(&hosts.text)),
-            hub: text("HF_ENDPOINT").filter(|address| !address.is_empty()),
-            hub_token,
-            ..pull::Settings::default()
-        };
+        // Unsaid, the hub's mirror that `HF_ENDPOINT` names stands in the hub's place.
+        let hosts = (hosts.from != Source::Default).then(|| split(&hosts.text));
+        let pull = pull_settings(hosts, environment);
         if pull::Puller::new(&pull).is_err() {
             return self.refuse(
                 "pull_hosts",
@@ -145,6 +129,7 @@ impl Reader<'_> {
         };
         Ok(Rules {
             is_changeable,
+            are_pages_known: self.origins()? != Origins::Any,
             blob_bytes_max: self.number("blob_bytes", 0..=1 << 50)?,
             pull,
         })

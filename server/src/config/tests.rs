@@ -94,6 +94,7 @@ fn every_setting_can_be_given_in_all_three_ways() {
             "kv_tokens" => "512",
             "store" => "/models",
             "aliases" => "gpt-4=default",
+            "manage_models" => "true",
             _ => setting.default,
         };
         let file = format!("{} = {text:?}\n", setting.key);
@@ -271,4 +272,41 @@ fn the_printed_configuration_is_a_file_that_says_the_same() {
     assert_eq!(again.http, config.http);
     assert_eq!(again.log_filter, config.log_filter);
     assert_eq!((again.context, again.listen), (None, config.listen));
+}
+
+#[test]
+fn clients_may_change_models_only_where_nobody_else_can_connect_unless_it_is_said() {
+    let check = |flags: &[(&'static str, &str)], expected: bool| {
+        let said = Said {
+            flags: flags.iter().map(|(key, text)| (*key, (*text).to_owned())).collect(),
+            ..Said::default()
+        };
+        assert_eq!(
+            Config::resolve(&said).unwrap().rules.is_changeable,
+            expected,
+            "{flags:?}"
+        );
+    };
+    let everywhere = [("listen", "0.0.0.0:11434"), ("insecure", "true")];
+    check(&[], true);
+    check(&everywhere, false);
+    check(&[("manage_models", "false")], false);
+    check(&[everywhere[0], everywhere[1], ("manage_models", "true")], true);
+}
+
+#[test]
+fn hosts_to_pull_from_are_checked_at_the_start() {
+    let said = |hosts: &str| Said {
+        flags: vec![("pull_hosts", hosts.to_owned())],
+        ..Said::default()
+    };
+    let config = Config::resolve(&said("registry.example, http://10.0.0.2:5000")).unwrap();
+    let hosts = config.rules.pull.hosts.unwrap();
+    assert_eq!(hosts, ["registry.example", "http://10.0.0.2:5000"]);
+    assert!(Config::resolve(&Said::default()).unwrap().rules.pull.hosts.is_none());
+    let error = Config::resolve(&said("ftp://a")).unwrap_err().to_string();
+    assert!(
+        error.contains("pull_hosts") && error.contains("registry.ollama.ai"),
+        "{error}"
+    );
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use chat::ToolFormat;
 use library::store::Details;
 use library::{Gguf, GgufError};
 
@@ -51,7 +52,7 @@ fn capabilities(gguf: &Gguf, family: &str) -> Vec<&'static str> {
     // Some families share a vocabulary with a thinking sibling; their templates know nothing of thoughts.
     let thinks = has_thought_end && template.is_none_or(|text| text.contains("think"));
     let mut capabilities = vec![if is_embedder { "embedding" } else { "completion" }];
-    if template.is_some_and(knows_tools) {
+    if template.is_some_and(|text| knows_tools(text) && ToolFormat::of_template(text).is_some()) {
         capabilities.push("tools");
     }
     if thinks && !is_embedder {

@@ -45,6 +45,8 @@ pub(crate) struct Places {
 pub(crate) struct Rules {
     /// Whether they may pull, copy, create and delete models, and upload files for them.
     pub(crate) is_changeable: bool,
+    /// Whether the operator has said whose web pages may call, so that these may do so too.
+    pub(crate) are_pages_known: bool,
     /// Bytes of one uploaded file at most.
     pub(crate) blob_bytes_max: u64,
     /// Where models may be pulled from, and as whom.

@@ -47,7 +47,7 @@ const SEPARATOR: &str = "<｜tool▁sep｜>";
 
 impl ToolFormat {
     /// The format that a template with this text asks for, if it is one we can read.
-    pub(crate) fn of_template(source: &str) -> Option<ToolFormat> {
+    pub fn of_template(source: &str) -> Option<ToolFormat> {
         if source.contains(CALLS_BEGIN) {
             Some(ToolFormat::DeepSeek)
         } else if source.contains("<tool_call>") && !source.contains("<function=") {

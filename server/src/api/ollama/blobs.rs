@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
@@ -21,9 +22,13 @@ use crate::shelf::ShelfError;
 const CHUNKS_WAITING: usize = 8;
 
 /// `HEAD /api/blobs/{digest}`: whether it is there.
-pub(super) async fn head(State(api): State<Arc<Api>>, Path(digest): Path<String>) -> Result<StatusCode, OllamaError> {
-    api.require_changeable()?;
-    let digest = understood(&digest)?;
+pub(super) async fn head(
+    State(api): State<Arc<Api>>,
+    digest: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<StatusCode, OllamaError> {
+    api.require_changeable(&headers)?;
+    let digest = understood(digest)?;
     Ok(if is_there(&api, digest).await? {
         StatusCode::OK
     } else {
@@ -34,13 +39,13 @@ pub(super) async fn head(State(api): State<Arc<Api>>, Path(digest): Path<String>
 /// `POST /api/blobs/{digest}`: the file itself as the body.
 pub(super) async fn upload(
     State(api): State<Arc<Api>>,
-    Path(digest): Path<String>,
+    digest: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, OllamaError> {
     check_site(&headers)?;
-    api.require_changeable()?;
-    let digest = understood(&digest)?;
+    api.require_changeable(&headers)?;
+    let digest = understood(digest)?;
     if is_there(&api, digest.clone()).await? {
         return Ok(StatusCode::OK);
     }
@@ -72,9 +77,10 @@ pub(super) async fn upload(
     Ok(StatusCode::CREATED)
 }
 
-fn understood(digest: &str) -> Result<Digest, OllamaError> {
-    Digest::parse(digest)
-        .ok_or_else(|| OllamaError::bad_request("the digest is none: give `sha256:` and 64 hexadecimal digits"))
+fn understood(digest: Result<Path<String>, PathRejection>) -> Result<Digest, OllamaError> {
+    // A path that is not UTF-8 names no file.
+    let digest = digest.ok().and_then(|Path(digest)| Digest::parse(&digest));
+    digest.ok_or_else(|| OllamaError::bad_request("the digest is none: give `sha256:` and 64 hexadecimal digits"))
 }
 
 async fn is_there(api: &Arc<Api>, digest: Digest) -> Result<bool, OllamaError> {

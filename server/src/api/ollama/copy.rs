@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use library::store::StoreError;
 use serde::Deserialize;
 
@@ -23,9 +24,10 @@ pub(super) struct CopyRequest {
 /// `POST /api/copy`
 pub(super) async fn copy(
     State(api): State<Arc<Api>>,
+    headers: HeaderMap,
     AnyJson(request): AnyJson<CopyRequest>,
 ) -> Result<(), OllamaError> {
-    api.require_changeable()?;
+    api.require_changeable(&headers)?;
     let required = |field: &str, given: Given| {
         let given = text(field, given)?.filter(|name| !name.is_empty());
         given.ok_or_else(|| OllamaError::bad_request(format!("{field} is required: give a model's name")))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use library::store::{Digest, Message, ModelName, Origin, Recipe};
 use serde::Deserialize;
@@ -44,9 +45,10 @@ pub(super) struct CreateRequest {
 /// `POST /api/create`
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
+    headers: HeaderMap,
     AnyJson(request): AnyJson<CreateRequest>,
 ) -> Result<Response, OllamaError> {
-    api.require_changeable()?;
+    api.require_changeable(&headers)?;
     let asked = name_of(&request.model, &request.name)?;
     let name = store_name(&asked)?;
     let is_streamed = flag("stream", &request.stream, true)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::files::{name_of, refused};
@@ -23,9 +23,10 @@ pub(super) struct DeleteRequest {
 /// `DELETE /api/delete`
 pub(super) async fn delete(
     State(api): State<Arc<Api>>,
+    headers: HeaderMap,
     AnyJson(request): AnyJson<DeleteRequest>,
 ) -> Result<(), OllamaError> {
-    api.require_changeable()?;
+    api.require_changeable(&headers)?;
     let asked = name_of(&request.model, &request.name)?;
     let target = api.target(&asked).await?;
     if target == api.app.shelf.configured() {
@@ -41,8 +42,14 @@ pub(super) async fn delete(
                 .to_owned(),
         });
     };
-    // Replies under way go on: a loaded model needs its files no more.
-    api.unload(Some(&asked)).await.ok();
+    // Replies under way go on: a loaded model needs its files no more. Under another name the same weights may be the
+    // configured model's, which stays.
+    let roster = &api.app.roster;
+    let wanted = roster.wanted(Some(&asked)).await;
+    if wanted.is_ok_and(|wanted| wanted.key != roster.names().configured().key) {
+        let unloaded = roster.unload(Some(&asked)).await;
+        tracing::debug!(model = asked, ?unloaded, "a model that is to be deleted is let go of");
+    }
     api.with_shelf(move |shelf| {
         let deleted = shelf.places.own.delete(&shelf.places.stores, &name);
         let deleted = deleted.map(|()| tracing::info!(%name, "a client has deleted a model"));

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use library::hub::HubError;
 use library::store::{ModelName, StoreError};
@@ -53,20 +53,46 @@ impl Api {
         found.ok_or_else(|| not_found(name))
     }
 
-    /// Whether clients may change which models there are.
+    /// Whether the client that sent `headers` may change which models there are.
     ///
     /// # Errors
-    /// They may not.
-    pub(super) fn require_changeable(&self) -> Result<(), OllamaError> {
-        if self.app.shelf.rules.is_changeable {
-            return Ok(());
-        }
+    /// It may not: nobody may, or it is a page of another site, which whoever reads it need not know of.
+    pub(super) fn require_changeable(&self, headers: &HeaderMap) -> Result<(), OllamaError> {
+        let rules = &self.app.shelf.rules;
+        let message = match () {
+            () if !rules.is_changeable => {
+                "clients may not change the models of this server: whoever runs it can set `manage_models = true`"
+            }
+            () if !rules.are_pages_known && is_foreign_page(headers) => {
+                "pages of other sites may not change the models of this server: whoever runs it can name them in `origins`"
+            }
+            () => return Ok(()),
+        };
         Err(OllamaError::Own {
             status: StatusCode::FORBIDDEN,
-            message: "clients may not change the models of this server: whoever runs it can set `manage_models = true`"
-                .to_owned(),
+            message: message.to_owned(),
         })
     }
+}
+
+/// Whether a browser sends this for a page that is neither of this machine nor of the address that it asks.
+fn is_foreign_page(headers: &HeaderMap) -> bool {
+    let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let Some(origin) = text(header::ORIGIN) else {
+        return headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    };
+    let authority = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"));
+    let Some(authority) = authority else {
+        return true;
+    };
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let is_here = ["localhost", "127.0.0.1", "[::1]"].contains(&host);
+    !is_here && text(header::HOST) != Some(authority)
 }
 
 /// An object as a whole answer.
@@ -278,6 +304,45 @@ mod tests {
             let told = String::from_utf8(refused(&ShelfError::Store(error), "a:b").to_json()).unwrap();
             assert!(!told.contains("secret"), "{told}");
         }
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_told_from_those_of_this_machine() {
+        let check = |given: &[(&'static str, &'static str)], expected: bool| {
+            let named = given.iter().map(|(name, value)| {
+                let name = name.parse::<header::HeaderName>().unwrap();
+                (name, HeaderValue::from_static(value))
+            });
+            assert_eq!(is_foreign_page(&HeaderMap::from_iter(named)), expected, "{given:?}");
+        };
+        check(&[], false);
+        check(&[("sec-fetch-site", "same-origin")], false);
+        check(&[("sec-fetch-site", "cross-site")], true);
+        for local in [
+            "http://localhost:3210",
+            "http://localhost",
+            "https://127.0.0.1:8443",
+            "http://[::1]:3000",
+            "http://[::1]",
+        ] {
+            check(&[("origin", local), ("sec-fetch-site", "cross-site")], false);
+        }
+        for foreign in [
+            "https://evil.example",
+            "http://localhost.evil.example",
+            "http://localhost:x",
+            "http://evil.example:11434",
+            "null",
+            "file://",
+            "chrome-extension://abc",
+            "",
+        ] {
+            check(&[("origin", foreign), ("host", "gpu.example:11434")], true);
+        }
+        check(
+            &[("origin", "https://gpu.example:11434"), ("host", "gpu.example:11434")],
+            false,
+        );
     }
 
     #[test]

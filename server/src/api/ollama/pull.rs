@@ -2,10 +2,11 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use library::pull::{Progress, PullError};
@@ -22,6 +23,8 @@ use crate::api::framing::Framing;
 use crate::api::wire::{Given, json};
 use crate::shelf::{Ended, PullName, Pulls, Told};
 
+/// How long an answer waits for more to tell than that a download has begun, so that a refusal has its own status.
+const FIRST_STEP_TIME: Duration = Duration::from_secs(1);
 /// Times that a download is begun anew because the last client but this one has just left it.
 const BEGINNINGS_MAX: usize = 3;
 
@@ -101,6 +104,7 @@ fn streamed(body: Body) -> Response {
 /// `POST /api/pull`
 pub(super) async fn pull(
     State(api): State<Arc<Api>>,
+    headers: HeaderMap,
     AnyJson(request): AnyJson<PullRequest>,
 ) -> Result<Response, OllamaError> {
     let name = name_of(&request.model, &request.name)?;
@@ -113,7 +117,7 @@ pub(super) async fn pull(
             reply(&Status::success())
         };
     }
-    api.require_changeable()?;
+    api.require_changeable(&headers)?;
     let wanted: PullName = name.parse().map_err(|error| refused(&error, &name))?;
     if is_insecure {
         require_insecure_host(&api, &wanted)?;
@@ -220,8 +224,7 @@ impl Following {
     /// Returns when there is more to tell than that the download has begun.
     async fn wait_for_a_step(&mut self) {
         let is_under_way = |told: &Told| told.ended.is_some() || told.steps.len() > 1;
-        let silence = self.api.app.limits.keep_alive;
-        let _ = timeout(silence, self.told.wait_for(is_under_way)).await;
+        let _ = timeout(FIRST_STEP_TIME, self.told.wait_for(is_under_way)).await;
     }
 
     /// Returns when the download has ended, with its error if it has one.

@@ -145,6 +145,7 @@ fn shelf() -> Shelf {
     };
     let rules = Rules {
         is_changeable: false,
+        are_pages_known: false,
         blob_bytes_max: 0,
         pull: Settings::default(),
     };
