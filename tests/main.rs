@@ -16,6 +16,8 @@ mod same_answer;
 mod chat_api;
 mod completions_api;
 mod models_api;
+mod structured;
+mod tools_api;
 
 mod hostile_bodies;
 mod hostile_numbers;
