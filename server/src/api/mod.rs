@@ -1,13 +1,15 @@
 //! The routes: OpenAI's API, Ollama's, tokenising, health and metrics.
 //!
 //! Reading order is a request's way: [`body`] reads it, [`check`] turns it into a checked type or a refusal, [`text`]
-//! makes tokens of it, [`submit`] hands jobs to an engine, [`generation`] joins what comes back, and [`chat`] or
-//! [`completions`] puts it on the wire, whole or through [`sse`].
+//! makes tokens of it, [`submit`] hands jobs to an engine, [`generation`] joins what comes back, and [`chat`],
+//! [`completions`] or [`responses`] puts it on the wire, whole or through [`sse`].
 
 mod body;
 mod chat;
 mod check;
 mod completions;
+mod embed;
+mod embeddings;
 mod error;
 mod framing;
 mod generation;
@@ -16,6 +18,7 @@ mod held;
 mod logprobs;
 mod models;
 mod ollama;
+mod responses;
 mod sse;
 mod submit;
 mod text;
@@ -44,6 +47,8 @@ use wire::given::shown;
 pub(crate) struct Api {
     app: Arc<App>,
     text_lane: TextLane,
+    /// For work on model files, so that no disk keeps texts waiting.
+    file_lane: TextLane,
 }
 
 /// All routes over `app`. Addresses without `/v1` are there because half of LobeChat's guides leave it out.
@@ -53,6 +58,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/chat/completions", post(chat::create))
         .route("/v1/completions", post(completions::create))
         .route("/completions", post(completions::create))
+        .route("/v1/embeddings", post(embeddings::create))
+        .route("/embeddings", post(embeddings::create))
+        .route("/v1/responses", post(responses::create))
+        .route("/responses", post(responses::create))
         .route("/v1/models", get(models::list))
         .route("/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
@@ -73,6 +82,7 @@ impl Api {
     fn new(app: Arc<App>) -> Api {
         Api {
             text_lane: TextLane::new(),
+            file_lane: TextLane::new(),
             app,
         }
     }
@@ -81,9 +91,8 @@ impl Api {
 async fn unknown_route(method: Method, uri: Uri) -> Response {
     let path = uri.path();
     let asked = format!("{method} {}", shown(path));
-    let hint = if path.trim_end_matches('/').ends_with("/responses") {
-        "the Responses API is not here: use POST /v1/chat/completions (in LobeChat: provider settings, switch off \
-         \"Use Responses API\")"
+    let hint = if path.contains("/responses/") {
+        "responses are not kept: POST /v1/responses answers a whole conversation"
     } else {
         "chat is at POST /v1/chat/completions, the model at GET /v1/models, health at GET /readyz"
     };

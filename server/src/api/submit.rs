@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::HeaderValue;
 use axum::response::Response;
 use chat::{GrammarState, ReplyDecoder, Start, ToolCallParser};
-use engine::{Accepted, Constraint, Job, Refused};
+use engine::{Accepted, Constraint, Job, Refused, Want};
 use uuid::Uuid;
 
 use super::Api;
@@ -19,7 +19,7 @@ use crate::http::RequestId;
 use crate::roster::Lease;
 
 /// All jobs share one scope of cached prompts, for all clients here are one consumer.
-const CACHE_SCOPE: u64 = 0;
+pub(crate) const CACHE_SCOPE: u64 = 0;
 
 /// A request that an engine has taken.
 pub(crate) struct Submitted {
@@ -163,6 +163,7 @@ fn jobs<'a>(
         sampling.seed = sampling.seed.wrapping_add(choice as u64);
         Job {
             prompt: prompt.to_vec(),
+            want: Want::Tokens,
             sampling,
             output_tokens_max: options.output_tokens_max.min(room),
             end_tokens: Arc::clone(&model.end_tokens),
@@ -173,7 +174,8 @@ fn jobs<'a>(
     })
 }
 
-fn refusal(model: &Lease, refused: Refused) -> ApiError {
+/// What a client is told of what the engines refuse.
+pub(crate) fn refusal(model: &Lease, refused: Refused) -> ApiError {
     match refused {
         Refused::QueueFull {
             waiting,
@@ -197,6 +199,7 @@ fn refusal(model: &Lease, refused: Refused) -> ApiError {
             prompt_tokens: tokens,
             context_tokens,
         },
+        Refused::TextTooLong { tokens, context_tokens } => ApiError::TextTooLong { tokens, context_tokens },
         Refused::EmptyPrompt => {
             ApiError::field("prompt", "prompt has no tokens: give a text of at least one character")
         }

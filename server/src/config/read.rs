@@ -3,24 +3,30 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use library::pull;
 use library::store::OwnStore;
 use models::{DeviceSpec, KvFormat, Placement, Simd};
 
-use super::choice::own_store;
+use super::choice::{own_store, own_store_at, variable};
 use super::error::{ConfigError, Source};
 use super::sources::{Choices, Chosen};
 use super::{LogFormat, ModelChoice};
 use crate::app::{Limits, OllamaManners, SamplingDefaults, ThinkShown};
-use crate::http::HttpLimits;
+use crate::http::{Hosts, HttpLimits, Origins};
 use crate::roster::{Alias, KeepAlive};
+use crate::shelf::Rules;
 
 /// Devices at most.
 pub(super) const DEVICES_MAX: usize = 64;
 const DEVICES_ALLOWED: &str = "`cpu` or `cuda:0` and so on, once per engine, such as cpu,cpu, each with a limit such as \
      cpu@8G (M or G) if it shall use less than its memory, at most 64 times";
+
+/// Entries of `origins` and of `hosts` at most.
+const NAMES_MAX: usize = 256;
 
 /// Reads settings out of what was chosen.
 pub(super) struct Reader<'a>(pub(super) &'a Choices);
@@ -90,7 +96,10 @@ impl Reader<'_> {
     }
 
     pub(super) fn store(&self, environment: &[(OsString, OsString)]) -> OwnStore {
-        own_store(&self.chosen("store").text, environment)
+        match self.chosen("store").text.as_str() {
+            "" => own_store(environment),
+            said => own_store_at(Path::new(said), environment),
+        }
     }
 
     pub(super) fn model(
@@ -100,6 +109,45 @@ impl Reader<'_> {
     ) -> Result<ModelChoice, ConfigError> {
         let Chosen { text, from } = self.chosen("model");
         ModelChoice::among(&text, own, environment).map_err(|cause| ConfigError::Name { cause, from })
+    }
+
+    /// What clients of a server at `listen` may do with model files.
+    pub(super) fn rules(&self, listen: SocketAddr, environment: &[(OsString, OsString)]) -> Result<Rules, ConfigError> {
+        let text = |name| variable(environment, name).map(|value| value.to_string_lossy().trim().to_owned());
+        let hub_token = match text("HF_TOKEN").filter(|token| !token.is_empty()) {
+            None => None,
+            Some(token) => match pull::Secret::new(&token) {
+                Ok(secret) => Some(secret),
+                // It is nobody's mistake here: it matters only to whoever pulls.
+                Err(error) => {
+                    crate::warn(&error);
+                    None
+                }
+            },
+        };
+        let hosts = self.chosen("pull_hosts");
+        let pull = pull::Settings {
+            // Unsaid, the hub's mirror that `HF_ENDPOINT` names stands in the hub's place.
+            hosts: (hosts.from != Source::Default).then(|| split(&hosts.text)),
+            hub: text("HF_ENDPOINT").filter(|address| !address.is_empty()),
+            hub_token,
+            ..pull::Settings::default()
+        };
+        if pull::Puller::new(&pull).is_err() {
+            return self.refuse(
+                "pull_hosts",
+                "hosts with commas between them, such as registry.ollama.ai,http://10.0.0.2:5000, and in HF_ENDPOINT an address such as https://hf-mirror.com",
+            );
+        }
+        let is_changeable = match self.chosen("manage_models").text.as_str() {
+            "" => is_loopback(listen.ip()),
+            _ => self.truth("manage_models")?,
+        };
+        Ok(Rules {
+            is_changeable,
+            blob_bytes_max: self.number("blob_bytes", 0..=1 << 50)?,
+            pull,
+        })
     }
 
     pub(super) fn aliases(&self) -> Result<Vec<Alias>, ConfigError> {
@@ -205,6 +253,28 @@ impl Reader<'_> {
         Ok(listen)
     }
 
+    pub(super) fn origins(&self) -> Result<Origins, ConfigError> {
+        let entries = split(&self.chosen("origins").text);
+        match Origins::read(&entries) {
+            Some(origins) if entries.len() <= NAMES_MAX => Ok(origins),
+            _ => self.refuse(
+                "origins",
+                "`*`, or at most 256 origins without a slash at the end, such as https://chat.example,http://localhost:*",
+            ),
+        }
+    }
+
+    pub(super) fn hosts(&self) -> Result<Vec<String>, ConfigError> {
+        let names = split(&self.chosen("hosts").text.to_ascii_lowercase());
+        if names.len() <= NAMES_MAX && names.iter().all(|name| Hosts::can_have(name)) {
+            return Ok(names);
+        }
+        self.refuse(
+            "hosts",
+            "at most 256 names or addresses without a port, such as gpu.example,*.lan",
+        )
+    }
+
     pub(super) fn log_filter(&self) -> Result<String, ConfigError> {
         let text = self.chosen("log").text;
         // Both would be taken for a target's name, and silence everything else.
@@ -261,6 +331,7 @@ impl Reader<'_> {
             logit_bias_max: self.number("logit_bias", 0..=1_000_000)?,
             choices_max: self.number("choices", 1..=1024)?,
             prompts_max: self.number("prompts", 1..=1024)?,
+            embedding_inputs_max: self.number("embedding_inputs", 1..=4096)?,
             top_logprobs_max: self.number("top_logprobs", 0..=1024)?,
             keep_alive: self.seconds("keep_alive_seconds", 1..=3600)?,
             default_output_tokens: self.number("output_tokens", 1..=10_000_000)?,

@@ -4,10 +4,11 @@
 
 mod chat_request;
 mod completion_request;
-mod field;
+mod embedding_request;
+pub(crate) mod field;
 mod form;
 mod messages;
-mod options;
+pub(crate) mod options;
 mod sampling;
 mod tools;
 mod unsupported;
@@ -20,7 +21,8 @@ use chat::ToolFormat;
 use crate::app::{Limits, SamplingDefaults};
 
 pub(crate) use chat_request::{ChatRequest, Showing, chat_request};
-pub(crate) use completion_request::{CompletionRequest, PromptSource, completion_request, in_vocabulary};
+pub(crate) use completion_request::{CompletionRequest, PromptSource, completion_request, in_vocabulary, sources};
+pub(crate) use embedding_request::{EmbeddingInputs, embedding_request};
 pub(crate) use field::{count, flag_or, refuse, text};
 pub(crate) use form::{Form, schema};
 pub(crate) use messages::messages;

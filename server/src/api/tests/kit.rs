@@ -10,18 +10,23 @@ use axum::middleware::from_fn;
 use axum::response::Response;
 use chat::{ChatTemplate, Tokenizer, Vocabulary};
 use engine::{
-    BLOCK_TOKENS, EngineSettings, EngineSpec, Engines, LanguageModel, ModelError, ModelFactory, ModelShape, Segment,
+    BLOCK_TOKENS, EngineSettings, EngineSpec, Engines, LanguageModel, ModelError, ModelFactory, ModelShape, Pooling,
+    Segment, Wanted,
 };
 use http_body_util::BodyExt;
+use library::pull::Settings;
+use library::store::OwnStore;
 use serde_json::Value;
 use tower::ServiceExt;
 
 use crate::api::router;
 use crate::app::{App, Limits, ModelCard, OllamaManners, SamplingDefaults, ThinkShown};
+use crate::config::ModelChoice;
 use crate::drain::Drain;
 use crate::http::name_and_contain;
 use crate::metrics::Metrics;
 use crate::roster::{Opening, Parts, Roster, Served};
+use crate::shelf::{Places, Rules, Shelf};
 
 /// The special tokens; ids below 256 are the bytes.
 const SPECIALS: [&str; 6] = [
@@ -85,6 +90,8 @@ impl Kit {
             vocabulary: VOCABULARY as usize,
             context_tokens: self.context_tokens,
             kv_blocks: 256,
+            hidden: 2,
+            pooling: Pooling::Last,
         };
         let factory: ModelFactory = Arc::new(move |_engine| {
             let (reply, gate, steps_left) = (reply.clone(), self.gate.clone(), self.good_steps);
@@ -119,12 +126,29 @@ impl Kit {
             limits: limits(self.keep_alive),
             metrics: Metrics::new().unwrap(),
             drain: Drain::new(),
+            shelf: Arc::new(shelf()),
             ollama: OllamaManners {
                 version: "0.13.3".to_owned(),
                 think: self.think,
             },
         })
     }
+}
+
+/// No files but the embedded model, and nothing to be changed.
+fn shelf() -> Shelf {
+    let places = Places {
+        own: OwnStore::at("no-such-folder"),
+        stores: Vec::new(),
+        hub: None,
+        configured: ModelChoice::Tiny,
+    };
+    let rules = Rules {
+        is_changeable: false,
+        blob_bytes_max: 0,
+        pull: Settings::default(),
+    };
+    Shelf::new(places, rules)
 }
 
 fn limits(keep_alive: Duration) -> Limits {
@@ -136,6 +160,7 @@ fn limits(keep_alive: Duration) -> Limits {
         logit_bias_max: 300,
         choices_max: 8,
         prompts_max: 8,
+        embedding_inputs_max: 8,
         top_logprobs_max: 20,
         keep_alive,
         default_output_tokens: 100,
@@ -163,6 +188,7 @@ fn tokenizer() -> Tokenizer {
         eos: END,
         end_tokens: vec![END],
         add_bos: true,
+        add_eos: false,
     };
     Tokenizer::new(vocabulary).unwrap()
 }
@@ -236,7 +262,7 @@ impl LanguageModel for Reciter {
             for (offset, token) in segment.tokens.iter().enumerate() {
                 self.stored.insert(place(segment.first_position + offset), *token);
             }
-            if segment.wants_logits {
+            if segment.wanted == Wanted::Logits {
                 let end = segment.first_position + segment.tokens.len();
                 let seen: Vec<u32> = (0..end).map(|position| self.stored[&place(position)]).collect();
                 let next = self.next(&seen);

@@ -16,6 +16,7 @@ pub(crate) mod tree;
 
 pub(crate) mod chat;
 pub(crate) mod completion;
+pub(crate) mod embedding;
 pub(crate) mod json;
 pub(crate) mod reply;
 
