@@ -148,7 +148,7 @@ fn the_same_answer_whatever_the_company_under_a_schema_too() {
 #[test]
 fn a_schema_that_cannot_be_held_to_is_refused_with_its_reason_and_soon() {
     let server = Server::start();
-    let deep = (0..40).fold(json!({}), |inner, _| json!({"items": inner}));
+    let deep = (0..70).fold(json!({}), |inner, _| json!({"items": inner}));
     let options: Vec<Value> = (0..40)
         .map(|name| json!({"properties": {name.to_string(): {"type": "string"}}}))
         .collect();
