@@ -283,11 +283,6 @@ fn unknown_fields_and_nulls_are_ignored() {
 fn what_would_change_the_answer_and_is_not_supported_is_refused() {
     let server = Server::start();
     for (field, value) in [
-        ("response_format", json!({"type": "json_object"})),
-        (
-            "response_format",
-            json!({"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}),
-        ),
         (
             "tools",
             json!([{"type": "function", "function": {"name": "f", "parameters": {}}}]),

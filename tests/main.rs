@@ -21,6 +21,8 @@ mod models_api;
 mod ollama_models;
 mod ollama_pull;
 mod responses_api;
+mod structured;
+mod tools_api;
 
 mod hostile_bodies;
 mod hostile_numbers;

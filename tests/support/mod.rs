@@ -6,9 +6,11 @@ mod server;
 mod split;
 mod store;
 mod talk;
+mod tool_model;
 
 pub(crate) use http::{Connection, Events, Reply};
 pub(crate) use server::{Server, command};
 pub(crate) use split::split_gguf;
 pub(crate) use store::{Store, TEMPLATE, TINY, hex};
 pub(crate) use talk::*;
+pub(crate) use tool_model::ToolModel;

@@ -40,13 +40,13 @@ fn hermes_calls_are_found_and_the_rest_is_text() {
     };
     let sum = call("sum", json!({ "a": 1 }));
     let said = "<tool_call>\n{\"name\": \"sum\", \"arguments\": {\"a\": 1}}\n</tool_call>";
-    check(said, "", &[sum.clone()]);
+    check(said, "", std::slice::from_ref(&sum));
     check(
         &format!("I add.\n\n{said}\n{said}\n"),
         "I add.",
         &[sum.clone(), sum.clone()],
     );
-    check(&format!("{said} and on"), "and on", &[sum.clone()]);
+    check(&format!("{said} and on"), "and on", std::slice::from_ref(&sum));
     check("<tool_call>{\"name\": \"sum\", \"arguments\": {\"a\": 1}}", "", &[sum]);
     check(
         "<tool_call>{\"name\": \"now\"}</tool_call>",

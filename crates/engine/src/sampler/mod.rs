@@ -1,7 +1,8 @@
 //! Logits to the next token. One sampler per sequence; it goes where the sequence goes.
 //!
-//! What may not come is masked first of all. Then in vLLM's order: bias, repetition penalty (over prompt and output), frequency and presence penalties (over
-//! the output), temperature, `min_p`, `top_k`, `top_p`, draw. The vocabulary is never sorted.
+//! What may not come is masked first of all. Then in vLLM's order: bias, repetition penalty (over prompt and output),
+//! frequency and presence penalties (over the output), temperature, `min_p`, `top_k`, `top_p`, draw. The vocabulary is
+//! never sorted.
 
 mod kept;
 mod logprobs;

@@ -295,8 +295,9 @@ impl Answer {
         assert!(self.body.len() <= 1024, "{} bytes", self.body.len());
         let json = self.json();
         let error = json["error"].as_object().unwrap();
-        let keys: Vec<_> = error.keys().map(String::as_str).collect();
-        assert_eq!(keys, ["message", "type", "param", "code"]);
+        let mut keys: Vec<_> = error.keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, ["code", "message", "param", "type"]);
         error["code"].as_str().unwrap().to_owned()
     }
 
