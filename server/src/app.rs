@@ -43,8 +43,10 @@ pub(crate) enum ThinkShown {
 pub(crate) struct ModelCard {
     /// The model's own name: `tandem-tiny`, a store's name for it, or taken from the file.
     pub(crate) id: String,
-    /// Other names a request may use: `default`, and the file's stem where it differs from `id`.
+    /// Other names a request may use, such as the file's stem where it differs from `id`.
     pub(crate) aliases: Vec<String>,
+    /// Names it answers to where no store has a model of that name.
+    pub(crate) stand_ins: Vec<String>,
     /// Unix seconds at which this process loaded the model.
     pub(crate) created: u64,
     /// Most tokens one conversation may hold, prompt and reply together.
@@ -53,13 +55,6 @@ pub(crate) struct ModelCard {
     pub(crate) architecture: String,
     /// The file's path, or `embedded`.
     pub(crate) file: String,
-}
-
-impl ModelCard {
-    /// Whether a request that names `name` means this model.
-    pub(crate) fn answers_to(&self, name: &str) -> bool {
-        self.id == name || self.aliases.iter().any(|alias| alias == name)
-    }
 }
 
 /// What one request may ask for. Each is a setting of the same name; past it the answer is a 4xx that names it.

@@ -6,6 +6,7 @@ mod bench;
 mod cli;
 mod commands;
 mod config;
+mod date;
 mod doctor;
 mod drain;
 mod failure;

@@ -11,6 +11,7 @@ use super::Api;
 use super::body::JsonBody;
 use super::check::{self, ChatRequest, Delivery, Options, Showing};
 use super::error::ApiError;
+use super::framing::Framing;
 use super::generation::{Generation, Step};
 use super::logprobs::TokenNamer;
 use super::sse::{Events, Narrator};
@@ -30,6 +31,7 @@ pub(crate) async fn create(
     JsonBody(request): JsonBody<GenerateRequest>,
 ) -> Result<Response, ApiError> {
     let name = check::model(&request.model)?;
+    let framing = check::streams(&request)?.then_some(Framing::Events);
     let answer = async move |api: Arc<Api>, model: Lease| {
         let ChatRequest {
             messages,
@@ -42,7 +44,7 @@ pub(crate) async fn create(
         let reply = Reply::new(&model, showing, &options);
         api.deliver(submitted, reply, options.delivery).await
     };
-    api.with_model(name, answer).await
+    api.with_model(name, framing, answer).await
 }
 
 impl Api {
@@ -112,7 +114,7 @@ struct ChoiceSoFar {
 }
 
 /// Some text as the client sees it.
-enum Part {
+pub(crate) enum Part {
     Thought(String),
     Answer(String),
 }
@@ -124,10 +126,7 @@ impl Reply {
             Delivery::Streamed { .. } => "chat.completion.chunk",
         };
         let choice = |_| ChoiceSoFar {
-            shown: Shown {
-                showing,
-                tags: Tags::None,
-            },
+            shown: Shown::new(showing),
             logprobs: Vec::new(),
         };
         Reply {
@@ -271,7 +270,7 @@ impl Narrator for Reply {
 }
 
 /// How the thought of one choice is shown.
-struct Shown {
+pub(crate) struct Shown {
     showing: Showing,
     tags: Tags,
 }
@@ -285,7 +284,16 @@ enum Tags {
 }
 
 impl Shown {
-    fn show(&mut self, piece: Piece, parts: &mut Vec<Part>) {
+    /// Of a reply that begins.
+    pub(crate) fn new(showing: Showing) -> Shown {
+        Shown {
+            showing,
+            tags: Tags::None,
+        }
+    }
+
+    /// Adds what is seen of a piece.
+    pub(crate) fn show(&mut self, piece: Piece, parts: &mut Vec<Part>) {
         match (self.showing, piece) {
             (Showing::Split, Piece::Thought(text)) => parts.push(Part::Thought(text)),
             (Showing::Hidden, Piece::Thought(_)) => {}
@@ -305,7 +313,7 @@ impl Shown {
     }
 
     /// A reply that ends by itself inside the thought leaves no tag open; one that was cut shows where.
-    fn end(&mut self, reason: FinishReason, parts: &mut Vec<Part>) {
+    pub(crate) fn end(&mut self, reason: FinishReason, parts: &mut Vec<Part>) {
         if reason == FinishReason::Stop {
             self.close(parts);
         }

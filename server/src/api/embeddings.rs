@@ -51,5 +51,5 @@ pub(crate) async fn create(
         // Megabytes of numbers take a while to write.
         api.text_lane.run(write).await
     };
-    api.with_model(name, answer).await
+    api.with_model(name, None, answer).await
 }

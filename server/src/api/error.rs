@@ -62,6 +62,9 @@ pub(crate) enum ApiError {
         /// The names there are.
         names: String,
     },
+    /// The model could not be loaded.
+    #[error("{0}")]
+    ModelLoad(String),
     /// No such address.
     #[error("{0}")]
     UnknownRoute(String),
@@ -144,7 +147,7 @@ impl ApiError {
             ApiError::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::QueueFull { .. } => StatusCode::TOO_MANY_REQUESTS,
             ApiError::NoEngine | ApiError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
-            ApiError::EngineFailed | ApiError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            ApiError::EngineFailed | ApiError::ModelLoad(_) | ApiError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -165,6 +168,7 @@ impl ApiError {
             ApiError::Unsupported { .. } => "unsupported_parameter",
             ApiError::ContextExceeded { .. } | ApiError::TextTooLong { .. } => "context_length_exceeded",
             ApiError::UnknownModel { .. } => "model_not_found",
+            ApiError::ModelLoad(_) => "model_load_failed",
             ApiError::UnknownRoute(_) => "unknown_url",
             ApiError::WrongMethod { .. } => "method_not_allowed",
             ApiError::ContentType { .. } => "unsupported_media_type",
@@ -213,7 +217,7 @@ impl ApiError {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             // The official clients would send it twice more, and what broke once may break three engines.
-            ApiError::EngineFailed | ApiError::Internal => {
+            ApiError::EngineFailed | ApiError::ModelLoad(_) | ApiError::Internal => {
                 headers.insert("x-should-retry", HeaderValue::from_static("false"));
             }
             _ => {}

@@ -21,6 +21,7 @@ mod sse;
 mod submit;
 mod text;
 mod tokens;
+mod waiting;
 mod wire;
 
 #[cfg(test)]

@@ -18,6 +18,18 @@ use super::framing::Framing;
 use super::generation::{Generation, Step};
 use super::wire::json;
 
+/// The headers of a stream.
+pub(crate) fn headers(framing: Framing) -> [(HeaderName, HeaderValue); 3] {
+    [
+        (header::CONTENT_TYPE, framing.content_type()),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (
+            HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        ),
+    ]
+}
+
 /// Objects to be sent, in order.
 pub(crate) struct Events {
     framing: Framing,
@@ -99,15 +111,7 @@ impl<N: Narrator> EventStream<N> {
             let chunk = next.unwrap_or_else(|_payload| sending.panicked());
             chunk.map(|chunk| (Ok::<_, Infallible>(chunk), sending))
         });
-        let headers = [
-            (header::CONTENT_TYPE, N::FRAMING.content_type()),
-            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-            (
-                HeaderName::from_static("x-accel-buffering"),
-                HeaderValue::from_static("no"),
-            ),
-        ];
-        (headers, Body::from_stream(body)).into_response()
+        (headers(N::FRAMING), Body::from_stream(body)).into_response()
     }
 }
 

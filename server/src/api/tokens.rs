@@ -53,7 +53,7 @@ pub(crate) async fn tokenize(
             max_model_len,
         })
     };
-    api.with_model(name, answer).await
+    api.with_model(name, None, answer).await
 }
 
 fn source(api: &Api, model: &Lease, request: TokenizeRequest) -> Result<Source, ApiError> {
@@ -106,5 +106,5 @@ pub(crate) async fn detokenize(
             prompt: api.text_lane.run(decode).await?,
         })
     };
-    api.with_model(name, answer).await
+    api.with_model(name, None, answer).await
 }

@@ -12,6 +12,9 @@ pub(crate) enum KeepAlive {
 }
 
 impl KeepAlive {
+    /// Not at all.
+    pub(crate) const NONE: KeepAlive = KeepAlive::For(Duration::ZERO);
+
     /// So many seconds; any number below zero means forever. None for what is no number.
     pub(crate) fn seconds(seconds: f64) -> Option<KeepAlive> {
         if seconds.is_nan() {
@@ -51,7 +54,7 @@ impl KeepAlive {
 
     /// Whether the model is to go as soon as nobody uses it.
     pub(crate) fn is_zero(self) -> bool {
-        self == KeepAlive::For(Duration::ZERO)
+        self == KeepAlive::NONE
     }
 }
 

@@ -101,19 +101,21 @@ impl Kit {
         });
         let engines = Engines::start(settings, factory).unwrap();
         Arc::new(App {
-            roster: Roster::new(Served::new(Parts {
+            roster: Roster::of_one(Served::new(Parts {
                 card: ModelCard {
                     id: "tandem-test".into(),
-                    aliases: vec!["default".into(), "test".into()],
+                    aliases: vec!["test".into()],
+                    stand_ins: Vec::new(),
                     created: 1_700_000_000,
                     context_tokens: self.context_tokens,
                     architecture: "qwen2".into(),
                     file: "embedded".into(),
                 },
                 tokenizer,
-                template,
+                template: Arc::new(template),
                 engines,
-                devices: Box::new(|| None),
+                devices: Arc::new(|| None),
+                plan: None,
                 defaults: SamplingDefaults::default(),
                 opening: self.opening,
             })),
