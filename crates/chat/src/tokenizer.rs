@@ -121,6 +121,18 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// A prompt that its writer has rendered: what reads like a special token is one. For those only who may write them.
+    pub fn prompt_as_written(&self, text: &str) -> Prompt {
+        let mut prompt = Prompt::default();
+        for part in self.inner.specials.split(text) {
+            match part {
+                Part::Special(id) => prompt.push_special(id),
+                Part::Text(text) => prompt.push_text(&text),
+            }
+        }
+        prompt
+    }
+
     /// Encodes a text that is complete in at most `tokens_max` tokens, what is too many cut off: behind one BOS and before
     /// one EOS, if the model wants them.
     ///
@@ -132,18 +144,6 @@ impl Tokenizer {
         ids.truncate(tokens_max.saturating_sub(eos.iter().len()));
         ids.extend(eos);
         Ok(ids)
-    }
-
-    /// A prompt that its writer has rendered: what reads like a special token is one. For those only who may write them.
-    pub fn prompt_as_written(&self, text: &str) -> Prompt {
-        let mut prompt = Prompt::default();
-        for part in self.inner.specials.split(text) {
-            match part {
-                Part::Special(id) => prompt.push_special(id),
-                Part::Text(text) => prompt.push_text(&text),
-            }
-        }
-        prompt
     }
 
     /// Encodes a rendered prompt: special tokens as they are, the text between them as text.

@@ -132,6 +132,16 @@ impl ApiError {
         }
     }
 
+    /// The same about `param`, where it is about `other`, the field of another endpoint.
+    pub(crate) fn renamed(mut self, other: &str, param: &str) -> ApiError {
+        if let ApiError::Field { param: named, .. } = &mut self
+            && named == other
+        {
+            param.clone_into(named);
+        }
+        self
+    }
+
     /// The status it is answered with.
     pub(crate) fn status(&self) -> StatusCode {
         match self {

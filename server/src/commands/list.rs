@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use library::store::Listed;
 
 use super::{Environment, columns};
-use crate::config::stores;
+use crate::config::{own_store, stores};
 use crate::failure::Failure;
 
 /// Prints the list; a manifest that cannot be read is said on stderr and left out.
@@ -18,7 +18,7 @@ use crate::failure::Failure;
 pub(crate) fn run(environment: &Environment) -> Result<ExitCode, Failure> {
     let mut seen = BTreeSet::new();
     let mut models: Vec<Listed> = Vec::new();
-    for store in stores(environment) {
+    for store in stores(&own_store(environment), environment) {
         let listing = store.list();
         for refused in &listing.refused {
             crate::warn(refused);

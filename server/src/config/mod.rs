@@ -15,10 +15,10 @@ use library::store::OwnStore;
 use models::{DeviceSpec, KvFormat, Placement, Simd};
 
 use crate::app::{Limits, OllamaManners, SamplingDefaults};
-use crate::http::HttpLimits;
+use crate::http::{HttpLimits, Origins};
 use crate::roster::{Alias, KeepAlive};
 
-pub(crate) use choice::{ModelChoice, stores};
+pub(crate) use choice::{ModelChoice, own_store, stores};
 pub(crate) use error::{ConfigError, Source};
 use read::Reader;
 pub(crate) use read::split;
@@ -65,6 +65,10 @@ pub(crate) struct Config {
     pub(crate) kv: KvFormat,
     pub(crate) simd: Simd,
     pub(crate) listen: SocketAddr,
+    /// Whose web pages may call.
+    pub(crate) origins: Origins,
+    /// Names of the server beside those of every machine.
+    pub(crate) hosts: Vec<String>,
     pub(crate) drain: Duration,
     pub(crate) log_filter: String,
     pub(crate) log_format: LogFormat,
@@ -108,6 +112,8 @@ impl Config {
             kv: read.kv()?,
             simd: read.simd()?,
             listen: read.listen()?,
+            origins: read.origins()?,
+            hosts: read.hosts()?,
             drain: read.seconds("drain_seconds", 0..=86_400)?,
             log_filter: read.log_filter()?,
             log_format: read.log_format()?,

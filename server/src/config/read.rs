@@ -3,24 +3,28 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use library::store::OwnStore;
 use models::{DeviceSpec, KvFormat, Placement, Simd};
 
-use super::choice::own_store;
+use super::choice::{own_store, own_store_at};
 use super::error::{ConfigError, Source};
 use super::sources::{Choices, Chosen};
 use super::{LogFormat, ModelChoice};
 use crate::app::{Limits, OllamaManners, SamplingDefaults, ThinkShown};
-use crate::http::HttpLimits;
+use crate::http::{Hosts, HttpLimits, Origins};
 use crate::roster::{Alias, KeepAlive};
 
 /// Devices at most.
 pub(super) const DEVICES_MAX: usize = 64;
 const DEVICES_ALLOWED: &str = "`cpu` or `cuda:0` and so on, once per engine, such as cpu,cpu, each with a limit such as \
      cpu@8G (M or G) if it shall use less than its memory, at most 64 times";
+
+/// Entries of `origins` and of `hosts` at most.
+const NAMES_MAX: usize = 256;
 
 /// Reads settings out of what was chosen.
 pub(super) struct Reader<'a>(pub(super) &'a Choices);
@@ -90,7 +94,10 @@ impl Reader<'_> {
     }
 
     pub(super) fn store(&self, environment: &[(OsString, OsString)]) -> OwnStore {
-        own_store(&self.chosen("store").text, environment)
+        match self.chosen("store").text.as_str() {
+            "" => own_store(environment),
+            said => own_store_at(Path::new(said), environment),
+        }
     }
 
     pub(super) fn model(
@@ -203,6 +210,28 @@ impl Reader<'_> {
             return Err(ConfigError::Exposed { listen, from });
         }
         Ok(listen)
+    }
+
+    pub(super) fn origins(&self) -> Result<Origins, ConfigError> {
+        let entries = split(&self.chosen("origins").text);
+        match Origins::read(&entries) {
+            Some(origins) if entries.len() <= NAMES_MAX => Ok(origins),
+            _ => self.refuse(
+                "origins",
+                "`*`, or at most 256 origins without a slash at the end, such as https://chat.example,http://localhost:*",
+            ),
+        }
+    }
+
+    pub(super) fn hosts(&self) -> Result<Vec<String>, ConfigError> {
+        let names = split(&self.chosen("hosts").text.to_ascii_lowercase());
+        if names.len() <= NAMES_MAX && names.iter().all(|name| Hosts::can_have(name)) {
+            return Ok(names);
+        }
+        self.refuse(
+            "hosts",
+            "at most 256 names or addresses without a port, such as gpu.example,*.lan",
+        )
     }
 
     pub(super) fn log_filter(&self) -> Result<String, ConfigError> {

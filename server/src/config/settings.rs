@@ -97,6 +97,8 @@ pub(crate) const SETTINGS: &[Setting] = {
         setting(Serving, "insecure", "BOOL", "false", "Listen beyond this machine although nobody needs a key"),
         setting(Serving, "ollama_think", "NAME", "inline", "Where Ollama's API shows a thought that a request says nothing of: `inline`, in the text, or `split`, apart"),
         setting(Serving, "ollama_version", "VERSION", "0.13.3", "The version of Ollama to be taken for: clients choose by it what they ask"),
+        setting(Serving, "origins", "LIST", "*", "Whose web pages may call: `*` for all, or such as https://chat.example,http://localhost:*"),
+        setting(Serving, "hosts", "LIST", "", "Names of this server beside localhost, this machine's and private addresses, such as gpu.example"),
         setting(Serving, "drain_seconds", "SECONDS", "30", "How long running replies may go on after SIGTERM"),
         setting(Logging, "log", "FILTER", "info", "What to log: a level, or tracing's `target=level,...`"),
         setting(Logging, "log_format", "FORMAT", "text", "`text` for people, `json` for machines"),

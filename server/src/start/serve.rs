@@ -13,7 +13,7 @@ use crate::api;
 use crate::app::App;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::http::{Closing, Front, Guards, HttpLimits, InFlight, guarded};
+use crate::http::{Closing, Front, Guards, Hosts, HttpLimits, InFlight, guarded};
 
 /// After the drain's deadline: time for streams to say that they end, and for sockets to take it.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -41,6 +41,8 @@ pub(super) async fn serve(
         drain: app.drain.clone(),
         metrics: app.metrics.clone(),
         in_flight: in_flight.clone(),
+        origins: config.origins.clone(),
+        hosts: Hosts::of(address.ip(), &config.hosts),
     };
     let routes = guarded(api::router(app.clone()), guards);
     let (close, closing) = Closing::switch();

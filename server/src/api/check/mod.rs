@@ -5,9 +5,9 @@
 mod chat_request;
 mod completion_request;
 mod embedding_request;
-mod field;
+pub(crate) mod field;
 mod messages;
-mod options;
+pub(crate) mod options;
 mod sampling;
 mod unsupported;
 
