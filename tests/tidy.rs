@@ -386,6 +386,7 @@ fn each_outside_crate_stays_in_the_rooms_it_is_for() {
         ("cudarc", &["kernels"]),
         ("tokenizers", &["chat"]),
         ("minijinja", &["chat"]),
+        ("llguidance", &["chat"]),
         ("tokio", &["engine", "server"]),
         ("axum", &["server"]),
         ("hyper", &["server"]),
@@ -396,7 +397,7 @@ fn each_outside_crate_stays_in_the_rooms_it_is_for() {
         ("tracing", &["server"]),
         ("plotters", &["server"]),
         ("sha2", &["library"]),
-        ("serde", &["library", "server"]),
+        ("serde", &["chat", "library", "server"]),
     ] {
         for (room, manifest) in manifests {
             for name in dependencies(manifest, "dependencies") {

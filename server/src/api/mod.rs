@@ -14,6 +14,7 @@ mod error;
 mod framing;
 mod generation;
 mod health;
+mod held;
 mod logprobs;
 mod models;
 mod ollama;
