@@ -1,13 +1,15 @@
 //! `POST /api/embed` and the older `POST /api/embeddings`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
+use super::options::keep_alive;
+use super::reply::nanos;
 use super::{AnyJson, OllamaError};
 use crate::api::Api;
 use crate::api::check::{self, PromptSource};
@@ -17,7 +19,7 @@ use crate::api::wire::json::json_response;
 use crate::api::wire::prompt::Prompt;
 use crate::api::wire::{Field, Given};
 use crate::http::RequestId;
-use crate::roster::{KeepAlive, Lease};
+use crate::roster::Lease;
 
 /// The body of `/api/embed`. What `options` says does not change an embedding.
 #[derive(Debug, Default, Deserialize)]
@@ -72,8 +74,10 @@ pub(super) async fn embed(
     let dimensions = check::count("dimensions", &request.dimensions, 0..=usize::MAX >> 1)?.filter(|count| *count > 0);
     let said = name.clone();
     let answer = async move |api: Arc<Api>, model: Lease| {
-        let load_duration = nanoseconds(asked.elapsed());
-        model.keep(keep);
+        let load_duration = nanos(asked.elapsed());
+        if let Some(keep) = keep {
+            model.keep(keep);
+        }
         let inputs = inputs(&api, &model, request.input)?;
         let Embedded {
             vectors: mut embeddings,
@@ -85,7 +89,7 @@ pub(super) async fn embed(
             json_response(&EmbedReply {
                 model,
                 embeddings,
-                total_duration: nanoseconds(asked.elapsed()),
+                total_duration: nanos(asked.elapsed()),
                 load_duration,
                 prompt_eval_count: prompt_tokens,
             })
@@ -105,7 +109,9 @@ pub(super) async fn embeddings(
     let keep = keep_alive(&request.keep_alive)?;
     let prompt = check::text("prompt", &request.prompt)?.unwrap_or_default().to_owned();
     let answer = async move |api: Arc<Api>, model: Lease| {
-        model.keep(keep);
+        if let Some(keep) = keep {
+            model.keep(keep);
+        }
         let inputs = if prompt.is_empty() {
             Vec::new()
         } else {
@@ -127,23 +133,4 @@ fn inputs(api: &Api, model: &Lease, given: Field<Prompt>) -> Result<Vec<PromptSo
         Field::Value(Prompt::Text(text)) if text.is_empty() => Ok(Vec::new()),
         given => check::sources("input", given, api.app.limits.embedding_inputs_max, model.vocabulary()),
     }
-}
-
-/// How long the model stays loaded: seconds, or a duration as Go writes it.
-fn keep_alive(given: &Given) -> Result<Option<KeepAlive>, ApiError> {
-    #[expect(clippy::cast_precision_loss, reason = "so many seconds are forever anyway")]
-    let keep = match given {
-        Given::Absent | Given::Null => return Ok(None),
-        Given::Whole(seconds) => KeepAlive::seconds(*seconds as f64),
-        Given::Real(seconds) => KeepAlive::seconds(*seconds),
-        Given::Text(text) => KeepAlive::parse(text),
-        Given::Flag(_) | Given::List(_) | Given::Keys(_) => None,
-    };
-    let allowed = "give a number of seconds or a duration such as \"10m\"";
-    keep.map(Some)
-        .ok_or_else(|| ApiError::field("keep_alive", format!("keep_alive is {given}: {allowed}")))
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

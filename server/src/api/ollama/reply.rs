@@ -117,7 +117,8 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-fn nanos(duration: Duration) -> u64 {
+/// Nanoseconds, as all durations here.
+pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
