@@ -19,6 +19,7 @@ mod completions_api;
 mod embeddings_api;
 mod models_api;
 mod ollama_chat;
+mod ollama_models;
 mod responses_api;
 
 mod hostile_bodies;

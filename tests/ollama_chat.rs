@@ -164,11 +164,10 @@ fn options_change_the_reply_as_they_say() {
     let warm = |seed: i64| ask(json!({"temperature": 20, "num_predict": 20, "seed": seed}))["message"].clone();
     assert_eq!(warm(5), warm(5));
     assert_ne!(warm(5), warm(6));
-    assert_ne!(ask(json!({"repeat_penalty": 1.8}))["message"], plain["message"]);
-    assert_eq!(
-        ask(json!({"temperature": 20, "top_k": 1}))["message"],
-        plain["message"]
-    );
+    for penalty in ["repeat_penalty", "presence_penalty", "frequency_penalty"] {
+        assert_ne!(ask(json!({penalty: 100}))["message"], plain["message"], "{penalty}");
+    }
+    assert_eq!(ask(json!({"temperature": 20, "top_k": 1}))["message"], plain["message"]);
 }
 
 #[test]

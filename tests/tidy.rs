@@ -321,9 +321,19 @@ fn only_the_server_knows_flags_environment_and_http() {
         );
     }
     for room in ["crates/chat", "crates/engine", "models", "kernels", "server"] {
-        check_words(room, &["TcpStream::connect", "reqwest", "hf_hub"]);
+        check_words(room, &OUTBOUND);
     }
 }
+
+#[test]
+fn only_pulling_opens_a_connection() {
+    check_words("crates/library/src/gguf", &OUTBOUND);
+    check_words("crates/library/src/store", &OUTBOUND);
+    check_words("crates/library/src/testing", &OUTBOUND);
+}
+
+/// What opens a connection to elsewhere.
+const OUTBOUND: [&str; 4] = ["TcpStream::connect", "reqwest", "hf_hub", "ureq"];
 
 /// No word of `words` stands in the program of `room`.
 fn check_words(room: &str, words: &[&str]) {
@@ -386,6 +396,7 @@ fn each_outside_crate_stays_in_the_rooms_it_is_for() {
         ("cudarc", &["kernels"]),
         ("tokenizers", &["chat"]),
         ("minijinja", &["chat"]),
+        ("llguidance", &["chat"]),
         ("tokio", &["engine", "server"]),
         ("axum", &["server"]),
         ("hyper", &["server"]),
@@ -396,7 +407,9 @@ fn each_outside_crate_stays_in_the_rooms_it_is_for() {
         ("tracing", &["server"]),
         ("plotters", &["server"]),
         ("sha2", &["library"]),
-        ("serde", &["library", "server"]),
+        ("hf-hub", &["library"]),
+        ("ureq", &["library"]),
+        ("serde", &["chat", "library", "server"]),
     ] {
         for (room, manifest) in manifests {
             for name in dependencies(manifest, "dependencies") {

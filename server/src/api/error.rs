@@ -142,6 +142,15 @@ impl ApiError {
         self
     }
 
+    /// The same refusal in the name of another field, the one that clients know.
+    pub(crate) fn of(self, param: &str) -> ApiError {
+        match self {
+            ApiError::Field { message, .. } => ApiError::field(param, message),
+            ApiError::Unsupported { message, .. } => ApiError::unsupported(param, message),
+            other => other,
+        }
+    }
+
     /// The status it is answered with.
     pub(crate) fn status(&self) -> StatusCode {
         match self {

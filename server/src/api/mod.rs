@@ -14,6 +14,7 @@ mod error;
 mod framing;
 mod generation;
 mod health;
+mod held;
 mod logprobs;
 mod models;
 mod ollama;
@@ -46,6 +47,8 @@ use wire::given::shown;
 pub(crate) struct Api {
     app: Arc<App>,
     text_lane: TextLane,
+    /// For work on model files, so that no disk keeps texts waiting.
+    file_lane: TextLane,
 }
 
 /// All routes over `app`. Addresses without `/v1` are there because half of LobeChat's guides leave it out.
@@ -79,6 +82,7 @@ impl Api {
     fn new(app: Arc<App>) -> Api {
         Api {
             text_lane: TextLane::new(),
+            file_lane: TextLane::new(),
             app,
         }
     }

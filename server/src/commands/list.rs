@@ -1,14 +1,12 @@
 //! `tandem list`: the models of all stores, as Ollama lists them.
 
-use std::cmp::Reverse;
-use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use library::store::Listed;
 
 use super::{Environment, columns};
-use crate::config::stores;
+use crate::config::{own_store, stores};
 use crate::failure::Failure;
 
 /// Prints the list; a manifest that cannot be read is said on stderr and left out.
@@ -16,23 +14,11 @@ use crate::failure::Failure;
 /// # Errors
 /// None that are known.
 pub(crate) fn run(environment: &Environment) -> Result<ExitCode, Failure> {
-    let mut seen = BTreeSet::new();
-    let mut models: Vec<Listed> = Vec::new();
-    for store in stores(environment) {
-        let listing = store.list();
-        for refused in &listing.refused {
-            crate::warn(refused);
-        }
-        // A name in two stores means the first one's model.
-        models.extend(
-            listing
-                .models
-                .into_iter()
-                .filter(|model| seen.insert(model.name.clone())),
-        );
+    let listing = library::store::list(&stores(&own_store(environment), environment));
+    for refused in &listing.refused {
+        crate::warn(refused);
     }
-    models.sort_by_key(|model| Reverse(model.modified));
-    crate::print(&page(&models, SystemTime::now()))
+    crate::print(&page(&listing.models, SystemTime::now()))
 }
 
 fn page(models: &[Listed], now: SystemTime) -> String {

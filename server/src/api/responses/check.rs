@@ -183,16 +183,10 @@ fn messages(instructions: &Given, input: Field<Input>, rules: &Rules<'_>) -> Res
     let allowed = || format!("a text or a list of 1 to {items_max} items, such as messages with role and content");
     let mut messages = Vec::new();
     if let Some(content) = text("instructions", instructions)?.filter(|content| !content.is_empty()) {
-        messages.push(Message {
-            role: Role::System,
-            content: content.to_owned(),
-        });
+        messages.push(Message::new(Role::System, content));
     }
     match input {
-        Field::Value(Input::Text(content)) => messages.push(Message {
-            role: Role::User,
-            content,
-        }),
+        Field::Value(Input::Text(content)) => messages.push(Message::new(Role::User, content)),
         Field::Value(Input::Items(List { items, sent })) if (1..=items_max).contains(&sent) => {
             for (index, item) in items.into_iter().enumerate() {
                 messages.extend(message(&format!("input[{index}]"), item)?);
@@ -222,7 +216,7 @@ fn message(param: &str, item: Field<Object<Item>>) -> Result<Option<Message>, Ap
         "message" => {
             let role = role(param, &item.role)?;
             let content = content(param, role, item.content)?;
-            Ok(Some(Message { role, content }))
+            Ok(Some(Message::new(role, content)))
         }
         "reasoning" => Ok(None),
         "function_call" | "function_call_output" => {

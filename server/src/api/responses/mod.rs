@@ -43,9 +43,11 @@ pub(crate) async fn create(
             asked,
             options,
         } = responses_request(body, &api.rules(&model))?;
-        let prompt = api.prompt(&model, messages, thinking).await;
+        let prompt = api
+            .prompt(&model, messages, options.tools.offered.clone(), thinking)
+            .await;
         let (prompt, start) = prompt.map_err(|error| error.renamed("messages", "input"))?;
-        let submitted = api.submit(&model, vec![prompt], start, &options, request_id)?;
+        let submitted = api.submit(&model, vec![prompt], start, &options, request_id).await?;
         let reply = Reply::new(&model, asked, &options);
         api.deliver(submitted, reply, options.delivery).await
     };

@@ -254,7 +254,7 @@ impl Narrator for Reply {
                 });
                 self.close(Status::Incomplete, events)
             }
-            Some(FinishReason::Stop) => {
+            Some(FinishReason::Stop | FinishReason::ToolCalls) => {
                 self.response.status = Status::Completed;
                 self.close(Status::Completed, events)
             }
