@@ -18,6 +18,7 @@ mod chat_api;
 mod completions_api;
 mod embeddings_api;
 mod models_api;
+mod ollama_chat;
 mod ollama_models;
 mod ollama_pull;
 mod responses_api;

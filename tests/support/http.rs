@@ -133,6 +133,14 @@ impl Connection {
         }
     }
 
+    /// Reads the head of a stream of JSON lines and hands over its lines.
+    pub(crate) fn lines(mut self) -> Lines {
+        let (status, headers) = self.head().expect("a reply");
+        assert_eq!(status, 200, "a stream was expected, the reply is {headers:?}");
+        assert_eq!(header(&headers, "content-type"), Some("application/x-ndjson"));
+        Lines { connection: self }
+    }
+
     /// What the server still sends until it closes the connection.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -177,6 +185,26 @@ impl Connection {
         self.stream.read_exact(&mut chunk).expect("a whole chunk");
         chunk.truncate(size);
         (size > 0).then_some(chunk)
+    }
+}
+
+/// The lines of one stream of JSON, as they arrive. Dropping it closes the connection.
+pub(crate) struct Lines {
+    connection: Connection,
+}
+
+impl Iterator for Lines {
+    type Item = Value;
+
+    /// The next line, which is a chunk of its own: some clients take every piece they read for whole lines.
+    fn next(&mut self) -> Option<Value> {
+        let chunk = self.connection.chunk()?;
+        let line = String::from_utf8(chunk).expect("lines are UTF-8");
+        let (line, rest) = line
+            .split_once('\n')
+            .unwrap_or_else(|| panic!("no whole line: {line:?}"));
+        assert_eq!(rest, "", "more than one line at once");
+        Some(serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?}")))
     }
 }
 

@@ -8,7 +8,7 @@ mod store;
 mod talk;
 mod tool_model;
 
-pub(crate) use http::{Connection, Events, Reply};
+pub(crate) use http::{Connection, Events, Lines, Reply};
 pub(crate) use server::{Server, command};
 pub(crate) use split::split_gguf;
 pub(crate) use store::{Store, TEMPLATE, TINY, hex};

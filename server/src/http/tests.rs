@@ -261,6 +261,25 @@ async fn a_body_at_its_limit_passes_and_one_byte_more_is_413_in_the_common_shape
 }
 
 #[tokio::test]
+async fn below_api_a_refusal_is_one_string() {
+    let house = House::open(limits()).await;
+    let check = |answer: String, code: &str, words: &str| {
+        assert_eq!(status(&answer), code);
+        let error: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        assert!(error["error"].as_str().unwrap().contains(words), "{error}");
+    };
+    let chat = |request: String| request.replacen("/echo", "/api/chat", 1);
+    check(house.talk(chat(post_of(BODY_MAX + 1))).await, "413", "over 1000 bytes");
+    check(
+        house.talk(request(&format!("/api/{}", "a".repeat(200)))).await,
+        "414",
+        "205 bytes, 200 are allowed",
+    );
+    house.drain.begin();
+    check(house.talk(request("/api/tags")).await, "503", "shutting down");
+}
+
+#[tokio::test]
 async fn a_models_file_has_a_limit_of_its_own() {
     let house = House::open(limits()).await;
     let upload = |bytes: usize| {
