@@ -11,11 +11,11 @@ use super::{Environment, columns};
 use crate::config::stores;
 use crate::failure::Failure;
 
-/// Prints the list; a manifest that cannot be read is said on stderr and left out.
+/// Prints those whose names begin with `prefix`; a manifest that cannot be read is said on stderr and left out.
 ///
 /// # Errors
 /// None that are known.
-pub(crate) fn run(environment: &Environment) -> Result<ExitCode, Failure> {
+pub(super) fn run(prefix: &str, environment: &Environment) -> Result<ExitCode, Failure> {
     let mut seen = BTreeSet::new();
     let mut models: Vec<Listed> = Vec::new();
     for store in stores(environment) {
@@ -28,11 +28,17 @@ pub(crate) fn run(environment: &Environment) -> Result<ExitCode, Failure> {
             listing
                 .models
                 .into_iter()
-                .filter(|model| seen.insert(model.name.clone())),
+                .filter(|model| begins_with(&model.name.to_string(), prefix) && seen.insert(model.name.clone())),
         );
     }
     models.sort_by_key(|model| Reverse(model.modified));
     crate::print(&page(&models, SystemTime::now()))
+}
+
+/// Upper and lower case are no difference, as in Ollama's list.
+fn begins_with(name: &str, prefix: &str) -> bool {
+    let head = name.get(..prefix.len());
+    head.is_some_and(|head| head.eq_ignore_ascii_case(prefix))
 }
 
 fn page(models: &[Listed], now: SystemTime) -> String {
@@ -49,7 +55,7 @@ fn page(models: &[Listed], now: SystemTime) -> String {
 }
 
 /// `19 GB`, `1.1 GB`, `512 B`: whole from ten on, cut and not rounded.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let units = [
         (1_000_000_000_000, "TB"),
         (1_000_000_000, "GB"),
@@ -67,10 +73,14 @@ fn size(bytes: u64) -> String {
 
 /// `2 weeks ago`, `About an hour ago`.
 fn ago(age: Duration) -> String {
-    let seconds = age.as_secs();
+    format!("{} ago", duration(age.as_secs()))
+}
+
+/// `2 weeks`, `About an hour`.
+pub(super) fn duration(seconds: u64) -> String {
     let hours = (seconds + 1800) / 3600;
     let some = |count: u64, unit: &str| format!("{count} {unit}");
-    let words = match seconds {
+    match seconds {
         0 => "Less than a second".to_owned(),
         1 => "1 second".to_owned(),
         2..60 => some(seconds, "seconds"),
@@ -84,8 +94,7 @@ fn ago(age: Duration) -> String {
             1440..17_520 => some(hours / 720, "months"),
             _ => some(hours / 8760, "years"),
         },
-    };
-    format!("{words} ago")
+    }
 }
 
 #[cfg(test)]
