@@ -167,10 +167,10 @@ mod tests {
             {"model": "cpu:latest", "size": 1_000, "size_vram": 0, "expires_at": "2024-02-29T23:59:00Z"},
         ]});
         let expected = "\
-NAME                ID              SIZE      PROCESSOR          CONTEXT    UNTIL
-deepseek-r1:32b     38056bbcbb2d    21 GB     100% GPU           8192       5 minutes from now
-small\\u{1b}[2J      ee              1 GB      23%/77% CPU/GPU               Forever
-cpu:latest                          1 KB      100% CPU                      Stopping...
+NAME               ID              SIZE     PROCESSOR          CONTEXT    UNTIL
+deepseek-r1:32b    38056bbcbb2d    21 GB    100% GPU           8192       5 minutes from now
+small\\u{1b}[2J     ee              1 GB     23%/77% CPU/GPU               Forever
+cpu:latest                         1 KB     100% CPU                      Stopping...
 ";
         assert_eq!(page(&reply, now), expected);
         assert_eq!(

@@ -66,7 +66,9 @@ impl Terminal {
 impl Person for Terminal {
     fn line(&mut self, prompt: &str) -> Line {
         // The runtime's other threads go on while this one waits for keys.
-        match tokio::task::block_in_place(|| self.editor.readline(prompt)) {
+        let read = tokio::task::block_in_place(|| self.editor.readline(prompt));
+        self.interrupts.forget();
+        match read {
             Ok(line) => {
                 self.keep(&line);
                 Line::Text(line)

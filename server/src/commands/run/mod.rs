@@ -14,7 +14,8 @@ use std::io::{IsTerminal, Read};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
+use futures_util::FutureExt;
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -75,7 +76,7 @@ pub(super) fn command() -> Command {
         .arg(switch("hidethinking", "Do not show the thought"))
         .arg(switch("verbose", "Show times and speeds after each answer"))
         .arg(switch("nowordwrap", "Do not wrap lines at words"))
-        .arg(switch("insecure", "Accepted for Ollama's sake: nothing is fetched here").action(ArgAction::SetTrue).hide(true))
+        .arg(switch("insecure", "Accepted for Ollama's sake: nothing is fetched here").hide(true))
         .after_help(
             "Asks the server that is named or usual. If none answers there and none was named, the model is loaded in this \
              process, with the settings of the environment, of --config, and in front of the word run: `tandem \
@@ -127,16 +128,18 @@ fn think_of(text: String) -> Value {
 /// # Errors
 /// There is no such model, or no server; an answer that fails ends one question, but no chat.
 pub(super) fn run(words: &RunWords, said: &Said) -> Result<ExitCode, Failure> {
+    let asked = Asked::of(words)?;
     let runtime = super::io()?;
     let done = runtime.block_on(async {
         let server = Server::of(words.host.as_deref(), said)?;
+        // Settings in front of the word are for a model of this process.
         if said.flags.is_empty() && (server.is_named || server.client.finds_a_server().await) {
-            return with_server(words, &server.client, &words.model).await;
+            return with_server(words, asked, &server.client, &words.model).await;
         }
         let config = own_config(words, said)?;
         let aside = Aside::start(&config).await?;
         let client = Client::new(Address::of(aside.address));
-        let done = with_server(words, &client, &aside.model).await;
+        let done = with_server(words, asked, &client, &aside.model).await;
         aside.end().await;
         done
     });
@@ -194,8 +197,7 @@ impl Asked {
 }
 
 /// Asks a server that has the model or can load it.
-async fn with_server(words: &RunWords, client: &Client, model: &str) -> Result<ExitCode, Failure> {
-    let asked = Asked::of(words)?;
+async fn with_server(words: &RunWords, asked: Asked, client: &Client, model: &str) -> Result<ExitCode, Failure> {
     let mut conversation = Conversation::new(model.to_owned());
     conversation.keep_alive.clone_from(&words.keep_alive);
     conversation.format.clone_from(&words.format);
@@ -276,6 +278,11 @@ impl Interrupts {
     fn listen() -> Result<Interrupts, Failure> {
         let interrupts = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
         Ok(Interrupts(interrupts))
+    }
+
+    /// What came before now was meant for something that has ended.
+    fn forget(&mut self) {
+        while self.0.recv().now_or_never().flatten().is_some() {}
     }
 
     pub(super) fn next(&mut self) -> impl Future<Output = ()> {
