@@ -24,10 +24,12 @@ mod limits;
 mod overload;
 
 mod bench;
+mod commands;
 mod doctor;
 mod metrics;
 mod plan;
 mod process;
+mod roster;
 mod shutdown;
 mod store;
 

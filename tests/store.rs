@@ -3,130 +3,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 
 use crate::support::*;
-
-const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/tiny/tiny.gguf");
-const TEMPLATE: &[u8] = b"{{ .Prompt }}";
-
-/// A store with `deepseek-r1:32b` and `small:latest`, both the tiny model.
-struct Store {
-    folder: TempDir,
-}
-
-impl Store {
-    fn new() -> Store {
-        let store = Store {
-            folder: tempfile::tempdir().unwrap(),
-        };
-        fs::create_dir(store.folder.path().join("blobs")).unwrap();
-        let parameters = json!({"stop": ["<｜User｜>"], "temperature": 0});
-        store.add(
-            "deepseek-r1/32b",
-            &[
-                ("model", fs::read(TINY).unwrap()),
-                ("template", TEMPLATE.to_vec()),
-                (
-                    "license",
-                    b"MIT License\n\nCopyright (c) 2023 DeepSeek\n\nMore of it".to_vec(),
-                ),
-                ("params", parameters.to_string().into_bytes()),
-            ],
-        );
-        store.add(
-            "small/latest",
-            &[
-                ("model", fs::read(TINY).unwrap()),
-                ("system", b"You are brief.".to_vec()),
-            ],
-        );
-        store
-    }
-
-    fn add(&self, path: &str, layers: &[(&str, Vec<u8>)]) {
-        let layers: Vec<Value> = layers
-            .iter()
-            .map(|(kind, bytes)| self.layer(&format!("application/vnd.ollama.image.{kind}"), bytes))
-            .collect();
-        let config = self.layer("application/vnd.docker.container.image.v1+json", b"{}");
-        let manifest = json!({"schemaVersion": 2, "config": config, "layers": layers});
-        let path = self.manifest(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, manifest.to_string()).unwrap();
-    }
-
-    fn layer(&self, media_type: &str, bytes: &[u8]) -> Value {
-        fs::write(self.blob(bytes), bytes).unwrap();
-        json!({"mediaType": media_type, "digest": format!("sha256:{}", hex(bytes)), "size": bytes.len()})
-    }
-
-    fn manifest(&self, path: &str) -> PathBuf {
-        let library = self.folder.path().join("manifests/registry.ollama.ai/library");
-        library.join(path)
-    }
-
-    fn blob(&self, bytes: &[u8]) -> PathBuf {
-        self.folder.path().join("blobs").join(format!("sha256-{}", hex(bytes)))
-    }
-
-    /// The blob of the tiny model.
-    fn model(&self) -> PathBuf {
-        self.blob(&fs::read(TINY).unwrap())
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = command();
-        command
-            .args(arguments)
-            .env("OLLAMA_MODELS", self.folder.path())
-            .env("HOME", self.folder.path());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().expect("the binary starts")
-    }
-
-    fn page(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success() && said.is_empty(), "{arguments:?}: {said}");
-        String::from_utf8(output.stdout).expect("text")
-    }
-
-    fn serve(&self, model: &str) -> Server {
-        Server::spawn(self.command(&["serve", "--model", model, "--listen", "127.0.0.1:0", "--devices", "cpu"]))
-    }
-
-    /// Serving and showing `model` end with `code` and one line that has all `words`.
-    fn check_refused(&self, model: &str, code: i32, words: &[&str]) {
-        let serve = ["serve", "--model", model, "--listen", "127.0.0.1:0"];
-        for arguments in [&serve[..], &["show", model], &["plan", "--model", model]] {
-            let output = self.run(arguments);
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            let found = output.status.code();
-            // What is no name is a wrong option to those that have it as an option.
-            assert!(
-                found == Some(code) || (found, code) == (Some(4), 2),
-                "{arguments:?}: {found:?} {said}"
-            );
-            assert_eq!(said.trim_end().lines().count(), 1, "{said}");
-            for word in words {
-                assert!(said.contains(word), "{arguments:?} should speak of {word:?}: {said}");
-            }
-        }
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// The paths, lengths and contents below `folder`.
 fn snapshot(folder: &Path) -> Vec<(PathBuf, String)> {
@@ -167,7 +48,7 @@ fn a_model_is_served_by_its_name_and_nothing_in_the_store_changes() {
 }
 
 #[test]
-fn the_usual_tag_need_not_be_said_and_a_system_text_is_said_to_be_left_out() {
+fn the_usual_tag_need_not_be_said_and_a_system_text_stands_where_a_conversation_has_none() {
     let store = Store::new();
     let server = store.serve("small");
     let models = server.get("/v1/models").ok();
@@ -175,7 +56,13 @@ fn the_usual_tag_need_not_be_said_and_a_system_text_is_said_to_be_left_out() {
     for name in ["small", "small:latest"] {
         server.post(CHAT, &with(chat("1 + 1"), json!({"model": name}))).ok();
     }
-    assert!(server.said().contains("system text is left out"), "{}", server.said());
+    let prompt_tokens = |request: Value| {
+        server.post(CHAT, &request).ok()["usage"]["prompt_tokens"]
+            .as_u64()
+            .unwrap()
+    };
+    let own = json!({"messages": [{"role": "system", "content": ""}, {"role": "user", "content": "1 + 1"}]});
+    assert!(prompt_tokens(chat("1 + 1")) > prompt_tokens(with(chat(""), own)));
 }
 
 #[test]
@@ -304,4 +191,79 @@ fn a_name_that_would_lead_elsewhere_is_one_clear_line() {
     store.check_refused("../../etc/no-such-file", 4, &["../../etc/no-such-file"]);
     store.check_refused("a/../../b:c", 4, &["a/../../b:c"]);
     store.check_refused("..:x", 2, &["..:x", "is no model's name"]);
+}
+
+#[test]
+fn our_own_store_is_looked_at_before_ollamas() {
+    let (theirs, ours) = (Store::new(), Store::new());
+    let model = ("model", fs::read(TINY).unwrap());
+    ours.add("small/latest", &[model, ("system", b"Ours.".to_vec())]);
+    let before = snapshot(ours.folder.path());
+    let shown = |command: &mut Command| -> Value {
+        let output = command.output().expect("the binary starts");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+    };
+    let show = ["show", "small", "--json"];
+    assert_eq!(shown(&mut theirs.command(&show))["system"], "You are brief.");
+    let own = shown(theirs.command(&show).env("TANDEM_STORE", ours.folder.path()));
+    assert_eq!(own["system"], "Ours.");
+    let store = ours.folder.path().to_str().unwrap();
+    let plan = shown(&mut theirs.command(&["plan", "--model", "small", "--store", store, "--json"]));
+    let file = plan["model"]["file"].as_str().map(str::to_owned);
+    assert!(file.is_none_or(|file| file.starts_with(store)), "{plan}");
+    assert_eq!(snapshot(ours.folder.path()), before);
+}
+
+#[test]
+fn a_model_of_the_hubs_cache_is_served_by_its_name() {
+    let store = Store::new();
+    let repo = store.folder.path().join(".cache/huggingface/hub/models--me--Tiny-GGUF");
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    let snapshot = repo.join("snapshots").join(commit);
+    for folder in ["refs", "blobs"] {
+        fs::create_dir_all(repo.join(folder)).unwrap();
+    }
+    fs::create_dir_all(&snapshot).unwrap();
+    fs::write(repo.join("refs/main"), commit).unwrap();
+    fs::copy(TINY, repo.join("blobs/abc")).unwrap();
+    std::os::unix::fs::symlink("../../blobs/abc", snapshot.join("tiny-Q4_K_M.gguf")).unwrap();
+    let server = store.serve("hf:me/Tiny-GGUF");
+    let name = "hf:me/Tiny-GGUF";
+    assert_eq!(server.get("/v1/models").ok()["data"][0]["id"], name);
+    server.post(CHAT, &with(chat("1 + 1"), json!({"model": name}))).ok();
+    assert!(store.page(&["show", "hf:me/Tiny-GGUF:Q4_K_M"]).contains("qwen2"));
+    store.check_refused(
+        "hf:me/Tiny-GGUF:Q8_0",
+        4,
+        &["has no such file; it has tiny-Q4_K_M.gguf"],
+    );
+    store.check_refused("hf:me/other", 4, &["hf:me/other is not in", "tandem pull hf:me/other"]);
+    store.check_refused("hf:../x", 2, &["is no model of the Hugging Face hub"]);
+    fs::remove_file(snapshot.join("tiny-Q4_K_M.gguf")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", snapshot.join("tiny-Q4_K_M.gguf")).unwrap();
+    store.check_refused("hf:me/Tiny-GGUF", 4, &["lies outside of the cache"]);
+}
+
+#[test]
+fn a_model_in_two_files_answers_as_the_whole_one() {
+    let store = Store::new();
+    let parts = split_gguf(&fs::read(TINY).unwrap(), 5);
+    let path = |number: usize| store.folder.path().join(format!("tiny-0000{number}-of-00002.gguf"));
+    fs::write(path(1), &parts[0]).unwrap();
+    fs::write(path(2), &parts[1]).unwrap();
+    let request = with(chat(ADD_PROGRAM), json!({"temperature": 0}));
+    let whole = answer(&store.serve("tiny").post(CHAT, &request).ok());
+    let split = answer(&store.serve(path(1).to_str().unwrap()).post(CHAT, &request).ok());
+    assert_eq!(whole, split);
+    store.check_refused(
+        path(2).to_str().unwrap(),
+        4,
+        &["is part 2 of 2", "tiny-00001-of-00002.gguf"],
+    );
+    fs::remove_file(path(2)).unwrap();
+    store.check_refused(
+        path(1).to_str().unwrap(),
+        4,
+        &["not beside it", "tiny-00002-of-00002.gguf"],
+    );
 }

@@ -16,6 +16,26 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     /// Set when the process has been told to stop.
     pub(crate) drain: Drain,
+    /// What Ollama's clients are told and shown.
+    pub(crate) ollama: OllamaManners,
+}
+
+/// How this program behaves where it stands in for Ollama.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OllamaManners {
+    /// The version it gives itself out for; clients choose by it what they send.
+    pub(crate) version: String,
+    /// How a thought is shown to a request that does not say whether it wants one.
+    pub(crate) think: ThinkShown,
+}
+
+/// How Ollama's clients get to see a thought that they did not ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ThinkShown {
+    /// In the text, between think tags, as Ollama did before 0.9.
+    Inline,
+    /// In a field of its own, as Ollama does since 0.12.4.
+    Split,
 }
 
 /// The name and the measures of the served model, as `/v1/models` and the start-up lines tell them.
@@ -23,8 +43,10 @@ pub(crate) struct App {
 pub(crate) struct ModelCard {
     /// The model's own name: `tandem-tiny`, a store's name for it, or taken from the file.
     pub(crate) id: String,
-    /// Other names a request may use: `default`, and the file's stem where it differs from `id`.
+    /// Other names a request may use, such as the file's stem where it differs from `id`.
     pub(crate) aliases: Vec<String>,
+    /// Names it answers to where no store has a model of that name.
+    pub(crate) stand_ins: Vec<String>,
     /// Unix seconds at which this process loaded the model.
     pub(crate) created: u64,
     /// Most tokens one conversation may hold, prompt and reply together.
@@ -33,13 +55,6 @@ pub(crate) struct ModelCard {
     pub(crate) architecture: String,
     /// The file's path, or `embedded`.
     pub(crate) file: String,
-}
-
-impl ModelCard {
-    /// Whether a request that names `name` means this model.
-    pub(crate) fn answers_to(&self, name: &str) -> bool {
-        self.id == name || self.aliases.iter().any(|alias| alias == name)
-    }
 }
 
 /// What one request may ask for. Each is a setting of the same name; past it the answer is a 4xx that names it.

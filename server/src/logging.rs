@@ -2,7 +2,7 @@
 //! and escaped here, once, so that no line can be forged and no terminal steered.
 
 use std::fmt::{self, Write as _};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde_json::Value;
 use tracing::field::{Field, Visit};
@@ -15,6 +15,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::LogFormat;
+use crate::date::rfc3339_millis;
 use crate::paint::Paint;
 
 /// Characters that a field shows at most.
@@ -55,7 +56,7 @@ where
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let time = timestamp(SystemTime::now());
+        let time = rfc3339_millis(SystemTime::now());
         let line = match self.format {
             LogFormat::Json => json_line(&time, *event.metadata().level(), &fields),
             LogFormat::Text => text_line(&time, *event.metadata().level(), &fields, self.is_coloured),
@@ -177,54 +178,9 @@ fn is_unsafe(c: char) -> bool {
     c.is_control() || hides || turns
 }
 
-/// RFC 3339 in UTC, to the millisecond.
-fn timestamp(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    let (year, month, day) = date(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!(
-        "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
-        since.subsec_millis()
-    )
-}
-
-/// Days since 1970 to year, month and day. Years here begin in March, so that the leap day is the last one and the
-/// months before it follow one formula: month m (March = 0) begins on day (153 m + 2) / 5.
-fn date(days: u64) -> (u64, u64, u64) {
-    // 1970-01-01 is day 719 468 counted from 0000-03-01; 400 years have 146 097 days.
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let march_month = (5 * day + 2) / 153;
-    let day = day - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
-    (era * 400 + year + u64::from(month <= 2), month, day)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-
-    #[test]
-    fn seconds_since_1970_become_dates() {
-        for (seconds, expected) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_400, "2000-02-29T00:00:00.000Z"),
-            (1_709_251_199, "2024-02-29T23:59:59.000Z"),
-            (1_735_689_599, "2024-12-31T23:59:59.000Z"),
-            (4_107_542_400, "2100-03-01T00:00:00.000Z"),
-        ] {
-            assert_eq!(timestamp(UNIX_EPOCH + Duration::from_secs(seconds)), expected);
-        }
-    }
 
     #[test]
     fn what_a_client_sent_can_neither_begin_a_line_nor_steer_a_terminal() {

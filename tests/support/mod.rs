@@ -2,8 +2,12 @@
 
 mod http;
 mod server;
+mod split;
+mod store;
 mod talk;
 
 pub(crate) use http::{Connection, Events};
 pub(crate) use server::{Server, command};
+pub(crate) use split::split_gguf;
+pub(crate) use store::{Store, TEMPLATE, TINY, hex};
 pub(crate) use talk::*;

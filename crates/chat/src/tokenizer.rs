@@ -118,6 +118,18 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// A prompt that its writer has rendered: what reads like a special token is one. For those only who may write them.
+    pub fn prompt_as_written(&self, text: &str) -> Prompt {
+        let mut prompt = Prompt::default();
+        for part in self.inner.specials.split(text) {
+            match part {
+                Part::Special(id) => prompt.push_special(id),
+                Part::Text(text) => prompt.push_text(&text),
+            }
+        }
+        prompt
+    }
+
     /// Encodes a rendered prompt: special tokens as they are, the text between them as text.
     ///
     /// The result begins with exactly one BOS, be it the template's or the one that the model file asks for; with none
@@ -220,11 +232,13 @@ impl Tokenizer {
             .filter_map(|token| std::str::from_utf8(&token.bytes).ok())
     }
 
-    pub(crate) fn bos(&self) -> Option<u32> {
+    /// The token that text begins with, where the vocabulary has one.
+    pub fn bos(&self) -> Option<u32> {
         self.inner.bos
     }
 
-    pub(crate) fn eos(&self) -> u32 {
+    /// The token that ends a turn.
+    pub fn eos(&self) -> u32 {
         self.inner.eos
     }
 

@@ -27,7 +27,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for JsonBody<T> {
 }
 
 /// JSON must be declared: a browser lets any page send a form or plain text here unasked, but not this.
-fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
+pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(declared) = headers.get(header::CONTENT_TYPE) else {
         return Err(ApiError::ContentType {
             found: "missing".to_owned(),
@@ -50,7 +50,11 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
     })
 }
 
-async fn read(body: Body, limit_bytes: usize) -> Result<Bytes, ApiError> {
+/// Reads a body of at most `limit_bytes`.
+///
+/// # Errors
+/// `BodyTooLarge`, or `BodyCut` where it did not arrive.
+pub(crate) async fn read(body: Body, limit_bytes: usize) -> Result<Bytes, ApiError> {
     to_bytes(body, limit_bytes).await.map_err(|error| {
         let mut source: Option<&dyn std::error::Error> = Some(&error);
         while let Some(error) = source {

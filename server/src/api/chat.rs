@@ -11,6 +11,7 @@ use super::Api;
 use super::body::JsonBody;
 use super::check::{self, ChatRequest, Delivery, Options, Showing};
 use super::error::ApiError;
+use super::framing::Framing;
 use super::generation::{Generation, Step};
 use super::logprobs::TokenNamer;
 use super::sse::{Events, Narrator};
@@ -18,7 +19,7 @@ use super::submit::head;
 use super::text::refused_text;
 use super::wire::chat::{self as wire, Choice, ChunkChoice, Delta, Logprobs, TokenLogprob};
 use super::wire::json::json_response;
-use super::wire::reply::{Envelope, FinishReason, Head, Usage};
+use super::wire::reply::{Envelope, FinishReason, Head};
 use super::wire::request::GenerateRequest;
 use crate::http::RequestId;
 use crate::roster::Lease;
@@ -30,6 +31,7 @@ pub(crate) async fn create(
     JsonBody(request): JsonBody<GenerateRequest>,
 ) -> Result<Response, ApiError> {
     let name = check::model(&request.model)?;
+    let framing = check::streams(&request)?.then_some(Framing::Events);
     let answer = async move |api: Arc<Api>, model: Lease| {
         let ChatRequest {
             messages,
@@ -42,7 +44,7 @@ pub(crate) async fn create(
         let reply = Reply::new(&model, showing, &options);
         api.deliver(submitted, reply, options.delivery).await
     };
-    api.with_model(name, answer).await
+    api.with_model(name, framing, answer).await
 }
 
 impl Api {
@@ -56,24 +58,44 @@ impl Api {
         messages: Vec<Message>,
         thinking: Thinking,
     ) -> Result<(Vec<u32>, Start), ApiError> {
-        let thinking = if model.skips_thought {
-            Thinking::Skipped
-        } else {
-            thinking
-        };
-        let start = if model.template.starts_in_thought(thinking) {
-            Start::Thought
-        } else {
-            Start::Answer
-        };
+        let thinking = asked_of(model, thinking);
         let model = model.clone();
-        let encode = move || {
-            let prompt = model.template.render(&messages, thinking);
-            let tokens = prompt.and_then(|prompt| model.tokenizer.encode_prompt(&prompt));
-            tokens.map_err(|error| refused_text("messages", error))
-        };
+        let start = start(&model, thinking);
+        let encode = move || conversation_tokens(&model, &model.opening.before(messages), thinking);
         Ok((self.text_lane.run(encode).await?, start))
     }
+}
+
+/// Whether the model thinks after all: its name may ask for no thought.
+pub(crate) fn asked_of(model: &Lease, thinking: Thinking) -> Thinking {
+    if model.skips_thought {
+        Thinking::Skipped
+    } else {
+        thinking
+    }
+}
+
+/// What the reply to a prompt rendered so begins with.
+pub(crate) fn start(model: &Lease, thinking: Thinking) -> Start {
+    if model.template.starts_in_thought(thinking) {
+        Start::Thought
+    } else {
+        Start::Answer
+    }
+}
+
+/// The tokens of a whole conversation, its opening included. Takes milliseconds.
+///
+/// # Errors
+/// What the template or the tokenizer cannot take.
+pub(crate) fn conversation_tokens(
+    model: &Lease,
+    messages: &[Message],
+    thinking: Thinking,
+) -> Result<Vec<u32>, ApiError> {
+    let prompt = model.template.render(messages, thinking);
+    let tokens = prompt.and_then(|prompt| model.tokenizer.encode_prompt(&prompt));
+    tokens.map_err(|error| refused_text("messages", error))
 }
 
 /// A reply in the making, whole or streamed: the one place that decides what is thought, answer, or not shown.
@@ -92,7 +114,7 @@ struct ChoiceSoFar {
 }
 
 /// Some text as the client sees it.
-enum Part {
+pub(crate) enum Part {
     Thought(String),
     Answer(String),
 }
@@ -104,10 +126,7 @@ impl Reply {
             Delivery::Streamed { .. } => "chat.completion.chunk",
         };
         let choice = |_| ChoiceSoFar {
-            shown: Shown {
-                showing,
-                tags: Tags::None,
-            },
+            shown: Shown::new(showing),
             logprobs: Vec::new(),
         };
         Reply {
@@ -241,17 +260,17 @@ impl Narrator for Reply {
         }
     }
 
-    fn usage(&mut self, usage: Usage, events: &mut Events) -> Result<(), ApiError> {
+    fn usage(&mut self, generation: &Generation, events: &mut Events) -> Result<(), ApiError> {
         events.push(&Envelope::<ChunkChoice> {
             head: &self.head,
             choices: &[],
-            usage: Some(usage),
+            usage: Some(generation.usage()),
         })
     }
 }
 
 /// How the thought of one choice is shown.
-struct Shown {
+pub(crate) struct Shown {
     showing: Showing,
     tags: Tags,
 }
@@ -265,7 +284,16 @@ enum Tags {
 }
 
 impl Shown {
-    fn show(&mut self, piece: Piece, parts: &mut Vec<Part>) {
+    /// Of a reply that begins.
+    pub(crate) fn new(showing: Showing) -> Shown {
+        Shown {
+            showing,
+            tags: Tags::None,
+        }
+    }
+
+    /// Adds what is seen of a piece.
+    pub(crate) fn show(&mut self, piece: Piece, parts: &mut Vec<Part>) {
         match (self.showing, piece) {
             (Showing::Split, Piece::Thought(text)) => parts.push(Part::Thought(text)),
             (Showing::Hidden, Piece::Thought(_)) => {}
@@ -285,7 +313,7 @@ impl Shown {
     }
 
     /// A reply that ends by itself inside the thought leaves no tag open; one that was cut shows where.
-    fn end(&mut self, reason: FinishReason, parts: &mut Vec<Part>) {
+    pub(crate) fn end(&mut self, reason: FinishReason, parts: &mut Vec<Part>) {
         if reason == FinishReason::Stop {
             self.close(parts);
         }

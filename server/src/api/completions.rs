@@ -11,6 +11,7 @@ use super::Api;
 use super::body::JsonBody;
 use super::check::{self, CompletionRequest, Options, PromptSource};
 use super::error::ApiError;
+use super::framing::Framing;
 use super::generation::{Generation, Step};
 use super::logprobs::TokenNamer;
 use super::sse::{Events, Narrator};
@@ -18,7 +19,7 @@ use super::submit::head;
 use super::text::refused_text;
 use super::wire::completion::{Choice, Logprobs};
 use super::wire::json::json_response;
-use super::wire::reply::{Envelope, Head, Usage};
+use super::wire::reply::{Envelope, Head};
 use super::wire::request::GenerateRequest;
 use crate::http::RequestId;
 use crate::roster::Lease;
@@ -30,6 +31,7 @@ pub(crate) async fn create(
     JsonBody(request): JsonBody<GenerateRequest>,
 ) -> Result<Response, ApiError> {
     let name = check::model(&request.model)?;
+    let framing = check::streams(&request)?.then_some(Framing::Events);
     let answer = async move |api: Arc<Api>, model: Lease| {
         let CompletionRequest { prompts, options } = check::completion_request(request, &api.rules(&model))?;
         let encoding = model.clone();
@@ -49,7 +51,7 @@ pub(crate) async fn create(
         let reply = Reply::new(&model, choices, &options);
         api.deliver(submitted, reply, options.delivery).await
     };
-    api.with_model(name, answer).await
+    api.with_model(name, framing, answer).await
 }
 
 /// A reply in the making, whole or streamed.
@@ -142,11 +144,11 @@ impl Narrator for Reply {
         self.push(choice, events)
     }
 
-    fn usage(&mut self, usage: Usage, events: &mut Events) -> Result<(), ApiError> {
+    fn usage(&mut self, generation: &Generation, events: &mut Events) -> Result<(), ApiError> {
         events.push(&Envelope::<Choice> {
             head: &self.head,
             choices: &[],
-            usage: Some(usage),
+            usage: Some(generation.usage()),
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -52,6 +52,9 @@ pub(crate) enum ApiError {
         /// The names there are.
         names: String,
     },
+    /// The model could not be loaded.
+    #[error("{0}")]
+    ModelLoad(String),
     /// No such address.
     #[error("{0}")]
     UnknownRoute(String),
@@ -133,7 +136,7 @@ impl ApiError {
             ApiError::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::QueueFull { .. } => StatusCode::TOO_MANY_REQUESTS,
             ApiError::NoEngine | ApiError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
-            ApiError::EngineFailed | ApiError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            ApiError::EngineFailed | ApiError::ModelLoad(_) | ApiError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -154,6 +157,7 @@ impl ApiError {
             ApiError::Unsupported { .. } => "unsupported_parameter",
             ApiError::ContextExceeded { .. } => "context_length_exceeded",
             ApiError::UnknownModel { .. } => "model_not_found",
+            ApiError::ModelLoad(_) => "model_load_failed",
             ApiError::UnknownRoute(_) => "unknown_url",
             ApiError::WrongMethod { .. } => "method_not_allowed",
             ApiError::ContentType { .. } => "unsupported_media_type",
@@ -177,20 +181,47 @@ impl ApiError {
 
     /// The error object in one line of JSON, at most [`ERROR_BYTES_MAX`] bytes.
     pub(crate) fn to_json(&self) -> Vec<u8> {
-        let mut message = self.to_string();
-        loop {
+        fitting(self.to_string(), |message| {
             let error = ErrorObject {
-                message: &message,
+                message,
                 r#type: self.kind(),
                 param: self.param(),
                 code: self.code(),
             };
-            let line = json::to_line(&ErrorBody { error }).unwrap_or_default();
-            if line.len() <= ERROR_BYTES_MAX || message.is_empty() {
-                return line;
+            json::to_line(&ErrorBody { error }).unwrap_or_default()
+        })
+    }
+
+    /// What clients are told beside the body: when to come back, and whether at all.
+    pub(crate) fn set_headers(&self, headers: &mut HeaderMap) {
+        match self {
+            ApiError::QueueFull { retry_after, .. } => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
             }
-            message.truncate(message.floor_char_boundary(message.len() / 2));
+            ApiError::NoEngine => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(5));
+            }
+            ApiError::ShuttingDown => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(1));
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            // The official clients would send it twice more, and what broke once may break three engines.
+            ApiError::EngineFailed | ApiError::ModelLoad(_) | ApiError::Internal => {
+                headers.insert("x-should-retry", HeaderValue::from_static("false"));
+            }
+            _ => {}
         }
+    }
+}
+
+/// The body that `written` makes of `message`, with as much of the message as [`ERROR_BYTES_MAX`] bytes take.
+pub(crate) fn fitting(mut message: String, written: impl Fn(&str) -> Vec<u8>) -> Vec<u8> {
+    loop {
+        let body = written(&message);
+        if body.len() <= ERROR_BYTES_MAX || message.is_empty() {
+            return body;
+        }
+        message.truncate(message.floor_char_boundary(message.len() / 2));
     }
 }
 
@@ -213,23 +244,7 @@ impl IntoResponse for ApiError {
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        match &self {
-            ApiError::QueueFull { retry_after, .. } => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
-            }
-            ApiError::NoEngine => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(5));
-            }
-            ApiError::ShuttingDown => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(1));
-                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            // The official clients would send it twice more, and what broke once may break three engines.
-            ApiError::EngineFailed | ApiError::Internal => {
-                headers.insert("x-should-retry", HeaderValue::from_static("false"));
-            }
-            _ => {}
-        }
+        self.set_headers(headers);
         response
     }
 }

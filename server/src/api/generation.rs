@@ -1,7 +1,7 @@
 //! One request's choices while they are generated: joins what the engine says of each, in the order it happens.
 
 use std::pin::Pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chat::{Piece, ReplyDecoder};
 use engine::{Event, Finish, Replies, Token};
@@ -67,8 +67,21 @@ pub(crate) struct Generation {
     /// Taken when the end has been told.
     timer: Option<RequestTimer>,
     started: Instant,
+    /// When an engine began with the first choice.
+    admitted: Option<Instant>,
+    /// When the first token of any choice came, or an end without one.
+    answered: Option<Instant>,
     lease: Lease,
     request_id: RequestId,
+}
+
+/// How long the parts of a generation took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Timings {
+    /// From an engine's beginning to the first token.
+    pub(crate) prompt: Duration,
+    /// From the first token on.
+    pub(crate) output: Duration,
 }
 
 impl Generation {
@@ -88,6 +101,8 @@ impl Generation {
             drain,
             timer: Some(timer),
             started: Instant::now(),
+            admitted: None,
+            answered: None,
             lease,
             request_id,
         };
@@ -149,6 +164,16 @@ impl Generation {
         }
     }
 
+    /// How long the parts took, up to now.
+    pub(crate) fn timings(&self) -> Timings {
+        let now = Instant::now();
+        let answered = self.answered.unwrap_or(now);
+        Timings {
+            prompt: answered - self.admitted.unwrap_or(answered),
+            output: now - answered,
+        }
+    }
+
     /// The id under which the request can be found in the log.
     pub(crate) fn request_id(&self) -> &str {
         self.request_id.as_str()
@@ -157,6 +182,10 @@ impl Generation {
     fn take(&mut self, choice: usize, replies: Replies, event: Option<Event>) -> Result<Option<Step>, ApiError> {
         let Some(progress) = self.progress.get_mut(choice) else {
             return Ok(None);
+        };
+        match event {
+            Some(Event::Started { .. }) => self.admitted.get_or_insert_with(Instant::now),
+            _ => self.answered.get_or_insert_with(Instant::now),
         };
         match event {
             Some(Event::Started { cached_tokens }) => {

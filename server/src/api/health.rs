@@ -12,9 +12,9 @@ use serde::Serialize;
 use super::Api;
 use crate::metrics::CONTENT_TYPE;
 
-/// `GET /`
+/// `GET /`, by which Ollama's clients and the health checks made for it look whether it is there: these words exactly.
 pub(crate) async fn greeting() -> &'static str {
-    "Tandem is running\n"
+    "Ollama is running"
 }
 
 /// `GET /livez`: the process answers. It depends on nothing else, so that a load is never a reason to kill it.
@@ -35,13 +35,15 @@ struct EngineReadiness {
     state: &'static str,
 }
 
-/// `GET /readyz`, `GET /health`: 200 while at least one engine takes jobs and we are not leaving, else 503 and why.
+/// `GET /readyz`, `GET /health`: 200 while at least one engine takes jobs, or none is loaded and the
+/// next request will load one, and we are not leaving; else 503 and why.
 pub(crate) async fn readyz(State(api): State<Arc<Api>>) -> Response {
-    let engines = api.app.roster.first().engines.status();
+    let models = api.app.roster.loaded();
+    let engines: Vec<_> = models.iter().flat_map(|model| model.engines.status()).collect();
     let any = |state: EngineState| engines.iter().any(|engine| engine.state == state);
     let status = if api.app.drain.is_draining() {
         "draining"
-    } else if any(EngineState::Ready) {
+    } else if any(EngineState::Ready) || engines.is_empty() {
         "ready"
     } else if any(EngineState::Loading) {
         "loading"

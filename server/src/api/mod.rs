@@ -1,4 +1,4 @@
-//! The routes: OpenAI's API, tokenising, health and metrics.
+//! The routes: OpenAI's API, Ollama's, tokenising, health and metrics.
 //!
 //! Reading order is a request's way: [`body`] reads it, [`check`] turns it into a checked type or a refusal, [`text`]
 //! makes tokens of it, [`submit`] hands jobs to an engine, [`generation`] joins what comes back, and [`chat`] or
@@ -9,14 +9,17 @@ mod chat;
 mod check;
 mod completions;
 mod error;
+mod framing;
 mod generation;
 mod health;
 mod logprobs;
 mod models;
+mod ollama;
 mod sse;
 mod submit;
 mod text;
 mod tokens;
+mod waiting;
 mod wire;
 
 #[cfg(test)]
@@ -26,10 +29,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{Method, Uri};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use crate::app::App;
+use crate::http::ErrorForm;
 use error::ApiError;
+use ollama::OllamaError;
 use text::TextLane;
 use wire::given::shown;
 
@@ -56,6 +62,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/health", get(health::readyz))
         .route("/metrics", get(health::metrics))
         .route("/", get(health::greeting))
+        .merge(ollama::router())
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .with_state(Arc::new(Api::new(app)))
@@ -70,7 +77,7 @@ impl Api {
     }
 }
 
-async fn unknown_route(method: Method, uri: Uri) -> ApiError {
+async fn unknown_route(method: Method, uri: Uri) -> Response {
     let path = uri.path();
     let asked = format!("{method} {}", shown(path));
     let hint = if path.trim_end_matches('/').ends_with("/responses") {
@@ -79,12 +86,24 @@ async fn unknown_route(method: Method, uri: Uri) -> ApiError {
     } else {
         "chat is at POST /v1/chat/completions, the model at GET /v1/models, health at GET /readyz"
     };
-    ApiError::UnknownRoute(format!("{asked} does not exist here: {hint}"))
+    refused(
+        path,
+        ApiError::UnknownRoute(format!("{asked} does not exist here: {hint}")),
+    )
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> ApiError {
-    ApiError::WrongMethod {
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    let error = ApiError::WrongMethod {
         method: shown(method.as_str()),
         path: shown(uri.path()),
+    };
+    refused(uri.path(), error)
+}
+
+/// The error in the form that is expected of `path`.
+fn refused(path: &str, error: ApiError) -> Response {
+    match ErrorForm::of(path) {
+        ErrorForm::OpenAi => error.into_response(),
+        ErrorForm::Ollama => OllamaError::from(error).into_response(),
     }
 }

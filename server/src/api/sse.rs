@@ -1,5 +1,5 @@
-//! Server-sent events: one chunk of body per event, signs of life while there is nothing to say, an error event when
-//! something breaks after the headers are gone.
+//! Replies as streams: one chunk of body per object, signs of life while there is nothing to say, an error in the
+//! stream when something breaks after the headers are gone.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -14,39 +14,66 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::error::ApiError;
+use super::framing::Framing;
 use super::generation::{Generation, Step};
 use super::wire::json;
-use super::wire::reply::Usage;
 
-const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
-const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
+/// The headers of a stream.
+pub(crate) fn headers(framing: Framing) -> [(HeaderName, HeaderValue); 3] {
+    [
+        (header::CONTENT_TYPE, framing.content_type()),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (
+            HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        ),
+    ]
+}
 
-/// Events to be sent, in order.
-#[derive(Default)]
-pub(crate) struct Events(VecDeque<Bytes>);
+/// Objects to be sent, in order.
+pub(crate) struct Events {
+    framing: Framing,
+    waiting: VecDeque<Bytes>,
+}
 
 impl Events {
-    /// Adds one object as an event.
+    fn new(framing: Framing) -> Events {
+        Events {
+            framing,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Adds one object.
     pub(crate) fn push(&mut self, object: &impl Serialize) -> Result<(), ApiError> {
-        self.push_line(&json::to_line(object)?);
+        self.waiting.push_back(self.framing.frame(&json::to_line(object)?));
         Ok(())
     }
 
-    fn push_line(&mut self, line: &[u8]) {
-        self.0.push_back([b"data: ", line, b"\n\n"].concat().into());
+    /// Adds a sign of life that means nothing else, where the form has one.
+    pub(crate) fn comment(&mut self) {
+        self.waiting.extend(self.framing.comment());
     }
 }
 
 /// Puts what happens into the objects of one endpoint.
 pub(crate) trait Narrator: Send + 'static {
+    /// The form of the stream.
+    const FRAMING: Framing = Framing::Events;
+
     /// Waits for the end, then tells all at once.
     fn whole(self, generation: Generation) -> impl Future<Output = Result<Response, ApiError>> + Send;
     /// What is told as soon as the request is admitted.
     fn begin(&mut self, events: &mut Events) -> Result<(), ApiError>;
     /// What is told of one step.
     fn step(&mut self, step: Step, events: &mut Events) -> Result<(), ApiError>;
-    /// The count of tokens at the end.
-    fn usage(&mut self, usage: Usage, events: &mut Events) -> Result<(), ApiError>;
+    /// What is told in a silence.
+    fn silence(&mut self, events: &mut Events) -> Result<(), ApiError> {
+        events.comment();
+        Ok(())
+    }
+    /// What is counted at the end of `generation`.
+    fn usage(&mut self, generation: &Generation, events: &mut Events) -> Result<(), ApiError>;
 }
 
 /// A reply under way to its client. Its body is pulled: while the client does not read, nothing is made, and the
@@ -72,7 +99,7 @@ impl<N: Narrator> EventStream<N> {
     pub(crate) fn into_response(self) -> Response {
         let mut sending = Sending {
             stream: self,
-            events: Events::default(),
+            events: Events::new(N::FRAMING),
             last_sent: Instant::now(),
             is_over: false,
         };
@@ -84,25 +111,14 @@ impl<N: Narrator> EventStream<N> {
             let chunk = next.unwrap_or_else(|_payload| sending.panicked());
             chunk.map(|chunk| (Ok::<_, Infallible>(chunk), sending))
         });
-        let headers = [
-            (
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("text/event-stream; charset=utf-8"),
-            ),
-            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-            (
-                HeaderName::from_static("x-accel-buffering"),
-                HeaderValue::from_static("no"),
-            ),
-        ];
-        (headers, Body::from_stream(body)).into_response()
+        (headers(N::FRAMING), Body::from_stream(body)).into_response()
     }
 }
 
 impl<N: Narrator> Sending<N> {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(event) = self.events.0.pop_front() {
+            if let Some(event) = self.events.waiting.pop_front() {
                 self.last_sent = Instant::now();
                 return Some(event);
             }
@@ -110,14 +126,14 @@ impl<N: Narrator> Sending<N> {
                 return None;
             }
             let silence_ends = self.last_sent + self.stream.keep_alive;
-            let Ok(step) = timeout_at(silence_ends, self.stream.generation.next()).await else {
-                self.last_sent = Instant::now();
-                return Some(KEEP_ALIVE);
-            };
-            let told = match step {
-                Ok(Some(step)) => self.stream.narrator.step(step, &mut self.events),
-                Ok(None) => self.finish(),
-                Err(error) => Err(error),
+            let told = match timeout_at(silence_ends, self.stream.generation.next()).await {
+                Ok(Ok(Some(step))) => self.stream.narrator.step(step, &mut self.events),
+                Ok(Ok(None)) => self.finish(),
+                Ok(Err(error)) => Err(error),
+                Err(_silence) => {
+                    self.last_sent = Instant::now();
+                    self.stream.narrator.silence(&mut self.events)
+                }
             };
             self.or_error(told);
         }
@@ -126,18 +142,16 @@ impl<N: Narrator> Sending<N> {
     fn finish(&mut self) -> Result<(), ApiError> {
         self.is_over = true;
         if self.stream.with_usage {
-            self.stream
-                .narrator
-                .usage(self.stream.generation.usage(), &mut self.events)?;
+            self.stream.narrator.usage(&self.stream.generation, &mut self.events)?;
         }
-        self.events.0.push_back(DONE);
+        self.events.waiting.extend(N::FRAMING.end());
         Ok(())
     }
 
-    /// An error ends the stream, without `[DONE]`: clients must not take the reply for whole.
+    /// An error ends the stream, without the usual end: clients must not take the reply for whole.
     fn or_error(&mut self, told: Result<(), ApiError>) {
         if let Err(error) = told {
-            self.events.push_line(&error.to_json());
+            self.events.waiting.push_back(N::FRAMING.error(error));
             self.is_over = true;
         }
     }
@@ -145,8 +159,8 @@ impl<N: Narrator> Sending<N> {
     fn panicked(&mut self) -> Option<Bytes> {
         let request_id = self.stream.generation.request_id();
         tracing::error!(request_id, "a stream panicked; its client got an error event");
-        self.events.0.clear();
+        self.events.waiting.clear();
         self.or_error(Err(ApiError::Internal));
-        self.events.0.pop_front()
+        self.events.waiting.pop_front()
     }
 }

@@ -8,6 +8,7 @@ use chat::Thinking;
 
 use super::Api;
 use super::body::JsonBody;
+use super::chat::conversation_tokens;
 use super::check::{self, in_vocabulary};
 use super::error::ApiError;
 use super::text::refused_text;
@@ -42,9 +43,7 @@ pub(crate) async fn tokenize(
                 .encode(&text)
                 .map_err(|error| refused_text("prompt", error)),
             Source::Conversation(messages) => {
-                let prompt = model.template.render(&messages, Thinking::Forced);
-                let tokens = prompt.and_then(|prompt| model.tokenizer.encode_prompt(&prompt));
-                tokens.map_err(|error| refused_text("messages", error))
+                conversation_tokens(&model, &model.opening.before(messages), Thinking::Forced)
             }
         };
         let tokens = api.text_lane.run(encode).await?;
@@ -54,7 +53,7 @@ pub(crate) async fn tokenize(
             max_model_len,
         })
     };
-    api.with_model(name, answer).await
+    api.with_model(name, None, answer).await
 }
 
 fn source(api: &Api, model: &Lease, request: TokenizeRequest) -> Result<Source, ApiError> {
@@ -107,5 +106,5 @@ pub(crate) async fn detokenize(
             prompt: api.text_lane.run(decode).await?,
         })
     };
-    api.with_model(name, answer).await
+    api.with_model(name, None, answer).await
 }

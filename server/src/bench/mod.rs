@@ -84,7 +84,7 @@ fn measure(arguments: &Arguments) -> Result<Report, Failure> {
     let facts = Facts {
         name: start::id(&arguments.model, &gguf),
         architecture: config.architecture.name(),
-        quantisation: start::quantisation(&gguf),
+        quantisation: gguf.quantisation().to_owned(),
         parameters: gguf.tensors().iter().map(library::TensorInfo::elements).sum(),
         weight_bytes,
         work: Work::of(&gguf),

@@ -181,7 +181,7 @@ impl Shown {
             parameter_count: gguf.tensors().iter().map(library::TensorInfo::elements).sum(),
             context_length: number("context_length"),
             embedding_length: number("embedding_length"),
-            quantization: start::quantisation(gguf),
+            quantization: gguf.quantisation().to_owned(),
             template: None,
             parameters: Map::new(),
             system: None,

@@ -1,9 +1,11 @@
-//! Which model: the one inside the program, a file, or a name in an Ollama model store.
+//! Which model: the one inside the program, a file, a name in our own store or Ollama's, or one of the Hugging Face hub.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use library::store::{ModelName, Store, StoreError};
+use library::hub::{HubCache, HubName};
+use library::store::{ModelName, OwnStore, Store, StoreError};
 
 /// A model as somebody named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,24 +16,44 @@ pub(crate) enum ModelChoice {
     File(PathBuf),
     /// A name, and the stores that may know it.
     Stored { name: ModelName, stores: Vec<Store> },
+    /// A name on the Hugging Face hub, and where its tools keep what they have downloaded, if that is known.
+    Hub { name: HubName, cache: Option<HubCache> },
 }
 
 impl ModelChoice {
-    /// Understands `text`. What is a file, ends in `.gguf` or has a slash is a path, unless a store has a model of that
-    /// name; anything else is a name.
+    /// Understands `text` where only the environment says which stores there are.
     ///
     /// # Errors
-    /// It can be neither.
+    /// It is no name and no path.
     pub(crate) fn of(text: &str, environment: &[(OsString, OsString)]) -> Result<ModelChoice, StoreError> {
+        ModelChoice::among(text, &own_store("", environment), environment)
+    }
+
+    /// Understands `text`. What begins with `hf:` is of the hub. What is a file, ends in `.gguf` or has a slash is a path,
+    /// unless a store has a model of that name; anything else is a name.
+    ///
+    /// # Errors
+    /// It is no name and no path.
+    pub(crate) fn among(
+        text: &str,
+        own: &OwnStore,
+        environment: &[(OsString, OsString)],
+    ) -> Result<ModelChoice, StoreError> {
         let path = Path::new(text);
         if text == "tiny" {
             return Ok(ModelChoice::Tiny);
+        }
+        if HubName::is_meant(text) {
+            return Ok(ModelChoice::Hub {
+                name: text.parse()?,
+                cache: hub_cache(environment),
+            });
         }
         let is_gguf = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
         if is_gguf || path.is_file() {
             return Ok(ModelChoice::File(path.to_owned()));
         }
-        let stores = stores(environment);
+        let stores = stores_beside(own, environment);
         match text.parse::<ModelName>() {
             Ok(name) if !text.contains('/') || stores.iter().any(|store| store.has(&name)) => {
                 Ok(ModelChoice::Stored { name, stores })
@@ -40,18 +62,75 @@ impl ModelChoice {
             _ => Ok(ModelChoice::File(path.to_owned())),
         }
     }
+
+    /// The model of a store or of the hub's cache that a client named: never a path, and only one that is there.
+    pub(crate) fn named(text: &str, own: &OwnStore, environment: &[(OsString, OsString)]) -> Option<ModelChoice> {
+        if HubName::is_meant(text) {
+            let (name, cache): (HubName, HubCache) = (text.parse().ok()?, hub_cache(environment)?);
+            return cache.find(&name).is_ok().then_some(ModelChoice::Hub {
+                name,
+                cache: Some(cache),
+            });
+        }
+        let name: ModelName = text.parse().ok()?;
+        let stores = stores_beside(own, environment);
+        let is_there = stores.iter().any(|store| store.has(&name));
+        is_there.then_some(ModelChoice::Stored { name, stores })
+    }
 }
 
-/// Where the models of this user and of Ollama's service are.
+/// As it is named.
+impl fmt::Display for ModelChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ModelChoice::Tiny => f.write_str("tiny"),
+            ModelChoice::File(path) => write!(f, "{}", path.display()),
+            ModelChoice::Stored { name, .. } => write!(f, "{name}"),
+            ModelChoice::Hub { name, .. } => write!(f, "{name}"),
+        }
+    }
+}
+
+/// Our own models, then those of this user's Ollama and of its service, where only the environment says which.
 pub(crate) fn stores(environment: &[(OsString, OsString)]) -> Vec<Store> {
-    let variable = |name: &str| -> Option<&OsStr> {
-        let (_, value) = environment.iter().find(|(variable, _)| variable == name)?;
-        (!value.is_empty()).then_some(value)
-    };
-    Store::usual(
-        variable("OLLAMA_MODELS").map(PathBuf::from),
-        variable("HOME").map(Path::new),
+    stores_beside(&own_store("", environment), environment)
+}
+
+/// Our own models, then those of this user's Ollama and of its service.
+pub(crate) fn stores_beside(own: &OwnStore, environment: &[(OsString, OsString)]) -> Vec<Store> {
+    let ollama = Store::usual(path_of(environment, "OLLAMA_MODELS"), home(environment).as_deref());
+    let others = ollama.into_iter().filter(|store| store != own.store());
+    std::iter::once(own.store().clone()).chain(others).collect()
+}
+
+/// The store that is ours to change: the folder that `said` names, else the variable, else the usual one.
+pub(crate) fn own_store(said: &str, environment: &[(OsString, OsString)]) -> OwnStore {
+    let home = home(environment).unwrap_or_default();
+    let said = (!said.is_empty()).then(|| PathBuf::from(said));
+    match said.or_else(|| path_of(environment, "TANDEM_STORE")) {
+        // Files and service units have no shell that would do this.
+        Some(path) => OwnStore::at(path.strip_prefix("~").map(|below| home.join(below)).unwrap_or(path)),
+        None => OwnStore::at(home.join(".tandem/models")),
+    }
+}
+
+/// Where the hub's tools keep what they have downloaded.
+pub(crate) fn hub_cache(environment: &[(OsString, OsString)]) -> Option<HubCache> {
+    let variable = |name| path_of(environment, name);
+    HubCache::usual(
+        variable("HF_HUB_CACHE"),
+        variable("HF_HOME"),
+        home(environment).as_deref(),
     )
+}
+
+fn home(environment: &[(OsString, OsString)]) -> Option<PathBuf> {
+    path_of(environment, "HOME")
+}
+
+fn path_of(environment: &[(OsString, OsString)], variable: &str) -> Option<PathBuf> {
+    let (_, value) = environment.iter().find(|(name, _)| name == variable)?;
+    (!value.is_empty()).then(|| PathBuf::from(value))
 }
 
 #[cfg(test)]
@@ -78,6 +157,44 @@ mod tests {
         }
         for neither in ["..:x", "..", "深度", "a:b:c"] {
             assert!(choose(neither).is_err(), "{neither}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_the_hub_is_never_a_path() {
+        let environment = [("HF_HOME".into(), "/hf".into()), ("HOME".into(), "/home/me".into())];
+        let chosen = ModelChoice::of("hf:a/b:c.gguf", &environment).unwrap();
+        let expected = ModelChoice::Hub {
+            name: "hf:a/b:c.gguf".parse().unwrap(),
+            cache: Some(HubCache::at("/hf/hub")),
+        };
+        assert_eq!(chosen, expected);
+        for wrong in ["hf:", "hf:a", "hf:../b:c.gguf", "hf:a/b:../c.gguf"] {
+            assert!(ModelChoice::of(wrong, &environment).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn our_own_store_is_looked_at_first() {
+        let roots = |environment: &[(OsString, OsString)]| -> Vec<PathBuf> {
+            stores(environment)
+                .iter()
+                .map(|store| store.root().to_owned())
+                .collect()
+        };
+        let home = ("HOME".into(), "/home/me".into());
+        let usual = ["/home/me/.tandem/models", "/home/me/.ollama/models"].map(PathBuf::from);
+        assert_eq!(roots(std::slice::from_ref(&home)).get(..2).unwrap(), usual);
+        for (said, root) in [
+            ("/own", "/own"),
+            ("~/own", "/home/me/own"),
+            ("/home/me/.ollama/models", "/home/me/.ollama/models"),
+        ] {
+            let environment = [("TANDEM_STORE".into(), said.into()), home.clone()];
+            let found = roots(&environment);
+            assert_eq!(found.first(), Some(&PathBuf::from(root)));
+            assert_eq!(found.iter().filter(|found| **found == PathBuf::from(root)).count(), 1);
+            assert_eq!(own_store("/said", &environment).root(), Path::new("/said"));
         }
     }
 }

@@ -6,14 +6,17 @@ mod read;
 mod settings;
 mod sources;
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use library::store::OwnStore;
 use models::{DeviceSpec, KvFormat, Placement, Simd};
 
-use crate::app::{Limits, SamplingDefaults};
+use crate::app::{Limits, OllamaManners, SamplingDefaults};
 use crate::http::HttpLimits;
+use crate::roster::{Alias, KeepAlive};
 
 pub(crate) use choice::{ModelChoice, stores};
 pub(crate) use error::{ConfigError, Source};
@@ -34,6 +37,18 @@ pub(crate) enum LogFormat {
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) model: ModelChoice,
+    /// Names that stand for other names.
+    pub(crate) aliases: Vec<Alias>,
+    /// Whether the model answers to every other name.
+    pub(crate) any_model: bool,
+    /// Whether other models are loaded when they are asked for.
+    pub(crate) on_demand: bool,
+    /// Models loaded at once.
+    pub(crate) loaded_models: usize,
+    /// How long a model that was loaded on demand stays.
+    pub(crate) keep_alive: KeepAlive,
+    /// The store that is ours to change.
+    pub(crate) store: OwnStore,
     /// The engines' devices, in order.
     pub(crate) devices: Vec<DeviceSpec>,
     /// How the model lies on them; none: as fits best.
@@ -41,6 +56,8 @@ pub(crate) struct Config {
     /// One for each device.
     pub(crate) weights: Vec<u32>,
     pub(crate) context: Option<usize>,
+    /// Whether a model that holds less than `context` is served with what it holds.
+    pub(crate) is_context_wish: bool,
     pub(crate) slots: usize,
     pub(crate) queue: usize,
     pub(crate) step_tokens: usize,
@@ -54,6 +71,9 @@ pub(crate) struct Config {
     pub(crate) sampling: SamplingDefaults,
     pub(crate) limits: Limits,
     pub(crate) http: HttpLimits,
+    /// The process's variables, where stores are looked for.
+    pub(crate) environment: Vec<(OsString, OsString)>,
+    pub(crate) ollama: OllamaManners,
     choices: Choices,
 }
 
@@ -65,14 +85,22 @@ impl Config {
     pub(crate) fn resolve(said: &Said) -> Result<Config, ConfigError> {
         let choices = said.choose()?;
         let read = Reader(&choices);
+        let store = read.store(&said.environment);
         let devices = read.devices()?;
         let weights = read.weights(devices.len())?;
         let config = Config {
-            model: read.model(&said.environment)?,
+            aliases: read.aliases()?,
+            any_model: read.truth("any_model")?,
+            on_demand: read.truth("on_demand")?,
+            loaded_models: read.number("loaded_models", 1..=1024)?,
+            keep_alive: read.keep_alive()?,
+            model: read.model(&store, &said.environment)?,
+            store,
             devices,
             placement: read.placement()?,
             weights,
             context: read.optional("context", 16..=10_000_000)?,
+            is_context_wish: false,
             slots: read.number("slots", 1..=1024)?,
             queue: read.number("queue", 0..=100_000)?,
             step_tokens: read.number("step_tokens", 1..=65_536)?,
@@ -86,6 +114,8 @@ impl Config {
             sampling: read.sampling()?,
             limits: read.limits()?,
             http: read.http()?,
+            environment: said.environment.clone(),
+            ollama: read.ollama()?,
             choices: choices.clone(),
         };
         Ok(config)

@@ -6,13 +6,16 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use library::store::OwnStore;
 use models::{DeviceSpec, KvFormat, Placement, Simd};
 
+use super::choice::own_store;
 use super::error::{ConfigError, Source};
 use super::sources::{Choices, Chosen};
 use super::{LogFormat, ModelChoice};
-use crate::app::{Limits, SamplingDefaults};
+use crate::app::{Limits, OllamaManners, SamplingDefaults, ThinkShown};
 use crate::http::HttpLimits;
+use crate::roster::{Alias, KeepAlive};
 
 /// Devices at most.
 pub(super) const DEVICES_MAX: usize = 64;
@@ -78,7 +81,7 @@ impl Reader<'_> {
         self.number(key, allowed).map(Duration::from_secs)
     }
 
-    fn truth(&self, key: &'static str) -> Result<bool, ConfigError> {
+    pub(super) fn truth(&self, key: &'static str) -> Result<bool, ConfigError> {
         match self.chosen(key).text.as_str() {
             "true" | "1" | "yes" => Ok(true),
             "false" | "0" | "no" => Ok(false),
@@ -86,9 +89,43 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn model(&self, environment: &[(OsString, OsString)]) -> Result<ModelChoice, ConfigError> {
+    pub(super) fn store(&self, environment: &[(OsString, OsString)]) -> OwnStore {
+        own_store(&self.chosen("store").text, environment)
+    }
+
+    pub(super) fn model(
+        &self,
+        own: &OwnStore,
+        environment: &[(OsString, OsString)],
+    ) -> Result<ModelChoice, ConfigError> {
         let Chosen { text, from } = self.chosen("model");
-        ModelChoice::of(&text, environment).map_err(|cause| ConfigError::Name { cause, from })
+        ModelChoice::among(&text, own, environment).map_err(|cause| ConfigError::Name { cause, from })
+    }
+
+    pub(super) fn aliases(&self) -> Result<Vec<Alias>, ConfigError> {
+        let entries = split(&self.chosen("aliases").text);
+        let alias = |entry: &String| {
+            let (name, stands_for) = entry.split_once('=')?;
+            let (name, stands_for) = (name.trim().to_owned(), stands_for.trim().to_owned());
+            (!name.is_empty() && !stands_for.is_empty()).then_some(Alias { name, stands_for })
+        };
+        match entries.iter().map(alias).collect() {
+            Some(aliases) => Ok(aliases),
+            None => self.refuse(
+                "aliases",
+                "a list such as gpt-4o-mini=deepseek-r1:32b:nothink,gpt-4=default",
+            ),
+        }
+    }
+
+    pub(super) fn keep_alive(&self) -> Result<KeepAlive, ConfigError> {
+        match KeepAlive::parse(&self.chosen("keep_alive").text) {
+            Some(keep_alive) => Ok(keep_alive),
+            None => self.refuse(
+                "keep_alive",
+                "a time such as 10m or 1h30m, a number of seconds, or -1 for ever",
+            ),
+        }
     }
 
     pub(super) fn devices(&self) -> Result<Vec<DeviceSpec>, ConfigError> {
@@ -198,6 +235,21 @@ impl Reader<'_> {
             repetition_penalty: self.fraction("repetition_penalty", 0.01..=10.0)?,
             stop: Vec::new(),
         })
+    }
+
+    pub(super) fn ollama(&self) -> Result<OllamaManners, ConfigError> {
+        let think = match self.chosen("ollama_think").text.as_str() {
+            "inline" => ThinkShown::Inline,
+            "split" => ThinkShown::Split,
+            _ => return self.refuse("ollama_think", "inline or split"),
+        };
+        let version = self.chosen("ollama_version").text;
+        let is_number = |part: &str| (1..=5).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+        // Clients read it as three numbers, and some refuse what does not compare with their least.
+        if version.split('.').count() != 3 || !version.split('.').all(is_number) {
+            return self.refuse("ollama_version", "three numbers with dots between them, such as 0.13.3");
+        }
+        Ok(OllamaManners { version, think })
     }
 
     pub(super) fn limits(&self) -> Result<Limits, ConfigError> {

@@ -76,7 +76,13 @@ const fn setting(
 pub(crate) const SETTINGS: &[Setting] = {
     use Topic::{Connections, Logging, Model, Requests, Sampling, Serving};
     &[
-        setting(Model, "model", "MODEL", "tiny", "A GGUF file, a name in an Ollama model store such as deepseek-r1:32b, or `tiny`, the small model inside this program"),
+        setting(Model, "model", "MODEL", "tiny", "A GGUF file, a name in our own or an Ollama model store such as deepseek-r1:32b, hf:OWNER/REPO[:FILE] in the Hugging Face cache, or `tiny`, the small model inside this program"),
+        setting(Model, "store", "FOLDER", "", "Where our own models are, looked at before Ollama's [default: ~/.tandem/models]"),
+        setting(Model, "aliases", "LIST", "", "More names, such as gpt-4o-mini=deepseek-r1:32b:nothink; `:nothink` behind any name means replies without a thought"),
+        setting(Model, "any_model", "BOOL", "false", "Answer every other name with this model too"),
+        setting(Model, "on_demand", "BOOL", "true", "Load other models of the stores when a request names them"),
+        setting(Model, "loaded_models", "COUNT", "3", "Models loaded at once; past it the one that is idle longest leaves"),
+        setting(Model, "keep_alive", "TIME", "5m", "How long a model that was loaded on demand stays after its last request; -1 is for ever"),
         setting(Model, "devices", "LIST", "cpu,cpu", "What to run on, one engine per entry: `cpu`, `cuda:0`, `cuda:1`; `cpu@8G` uses at most 8 GiB of its memory"),
         setting(Model, "placement", "NAME", "auto", "How the model lies on the devices: `auto`, `replicas`, `pipeline`, `tensor` or `offload`; `tandem plan` tells"),
         setting(Model, "weights", "LIST", "", "Each engine's share of the requests, such as 3,1 [default: 1 each]"),
@@ -89,6 +95,8 @@ pub(crate) const SETTINGS: &[Setting] = {
         setting(Model, "simd", "SET", "avx512", "The widest vector instructions to use where the processor has them: `scalar`, `avx2` or `avx512`"),
         setting(Serving, "listen", "IP:PORT", "127.0.0.1:11434", "Where to listen"),
         setting(Serving, "insecure", "BOOL", "false", "Listen beyond this machine although nobody needs a key"),
+        setting(Serving, "ollama_think", "NAME", "inline", "Where Ollama's API shows a thought that a request says nothing of: `inline`, in the text, or `split`, apart"),
+        setting(Serving, "ollama_version", "VERSION", "0.13.3", "The version of Ollama to be taken for: clients choose by it what they ask"),
         setting(Serving, "drain_seconds", "SECONDS", "30", "How long running replies may go on after SIGTERM"),
         setting(Logging, "log", "FILTER", "info", "What to log: a level, or tracing's `target=level,...`"),
         setting(Logging, "log_format", "FORMAT", "text", "`text` for people, `json` for machines"),

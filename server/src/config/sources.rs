@@ -152,6 +152,12 @@ fn plain(value: &toml::Value) -> Option<String> {
             let entries: Option<Vec<String>> = entries.iter().map(plain).collect();
             Some(entries?.join(","))
         }
-        toml::Value::Datetime(_) | toml::Value::Table(_) => None,
+        // `[aliases]` is easier to read than a list.
+        toml::Value::Table(entries) => {
+            let entry = |(name, value): (&String, &toml::Value)| Some(format!("{name}={}", value.as_str()?));
+            let entries: Option<Vec<String>> = entries.iter().map(entry).collect();
+            Some(entries?.join(","))
+        }
+        toml::Value::Datetime(_) => None,
     }
 }

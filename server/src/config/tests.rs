@@ -91,6 +91,7 @@ fn every_setting_can_be_given_in_all_three_ways() {
             "weights" => "1,1",
             "context" => "64",
             "kv_tokens" => "512",
+            "store" => "/models",
             _ => setting.default,
         };
         let file = format!("{} = {text:?}\n", setting.key);

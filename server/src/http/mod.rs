@@ -4,6 +4,7 @@
 mod accept;
 mod body;
 mod connection;
+mod form;
 mod notes;
 mod places;
 mod record;
@@ -13,6 +14,7 @@ mod request_id;
 use std::time::Duration;
 
 pub(crate) use accept::{Closing, Front};
+pub(crate) use form::ErrorForm;
 pub(crate) use notes::Notes;
 pub(crate) use record::InFlight;
 pub(crate) use refuse::{Guards, guarded};

@@ -10,10 +10,10 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 
-use super::HttpLimits;
 use super::body::{DISCARDED_TIMES, Fault, MeasuredBody};
 use super::record::{InFlight, record};
 use super::request_id::name_and_contain;
+use super::{ErrorForm, HttpLimits};
 use crate::drain::Drain;
 use crate::metrics::Metrics;
 
@@ -40,11 +40,34 @@ pub(crate) fn guarded(routes: Router, guards: Guards) -> Router {
         .layer(from_fn_with_state(guards, record))
 }
 
-/// An error in OpenAI's shape, keys in the order of the routes' own.
-fn error(status: StatusCode, kind: &str, code: &str, message: String) -> Response {
-    let message = serde_json::Value::from(message);
-    let body = format!(r#"{{"error":{{"message":{message},"type":"{kind}","param":null,"code":"{code}"}}}}"#);
-    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+/// What is told of a request that goes no further.
+struct Refusal {
+    status: StatusCode,
+    /// `error.type`
+    kind: &'static str,
+    /// `error.code`
+    code: &'static str,
+    message: String,
+}
+
+impl Refusal {
+    /// The answer, keys in the order of the routes' own.
+    fn told(self, form: ErrorForm) -> Response {
+        let Refusal {
+            status,
+            kind,
+            code,
+            message,
+        } = self;
+        let message = serde_json::Value::from(message);
+        let body = match form {
+            ErrorForm::OpenAi => {
+                format!(r#"{{"error":{{"message":{message},"type":"{kind}","param":null,"code":"{code}"}}}}"#)
+            }
+            ErrorForm::Ollama => format!(r#"{{"error":{message}}}"#),
+        };
+        (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+    }
 }
 
 fn closing(mut response: Response) -> Response {
@@ -55,40 +78,41 @@ fn closing(mut response: Response) -> Response {
 }
 
 /// The answer for a handler that panicked.
-pub(super) fn panicked() -> Response {
-    let message = "the server met a fault of its own; it is in the server's log".to_owned();
-    error(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "server_error",
-        "internal_error",
-        message,
-    )
+pub(super) fn panicked(form: ErrorForm) -> Response {
+    Refusal {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        kind: "server_error",
+        code: "internal_error",
+        message: "the server met a fault of its own; it is in the server's log".to_owned(),
+    }
+    .told(form)
 }
 
 async fn refuse_early(State(guards): State<Guards>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
+    let form = ErrorForm::of(path);
     let uri_bytes = request.uri().path_and_query().map_or(0, |whole| whole.as_str().len());
     if uri_bytes > guards.limits.uri_bytes {
-        let message = format!(
-            "the address has {uri_bytes} bytes, {} are allowed: shorten it",
-            guards.limits.uri_bytes
-        );
-        return closing(error(
-            StatusCode::URI_TOO_LONG,
-            "invalid_request_error",
-            "uri_too_long",
-            message,
-        ));
+        let refusal = Refusal {
+            status: StatusCode::URI_TOO_LONG,
+            kind: "invalid_request_error",
+            code: "uri_too_long",
+            message: format!(
+                "the address has {uri_bytes} bytes, {} are allowed: shorten it",
+                guards.limits.uri_bytes
+            ),
+        };
+        return closing(refusal.told(form));
     }
     let is_leaving = guards.drain.is_draining();
     if is_leaving && !ALWAYS_ANSWERED.contains(&path) {
-        let message = "the server is shutting down: send the request again, it will reach the next one".to_owned();
-        let mut response = error(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "server_error",
-            "server_shutting_down",
-            message,
-        );
+        let refusal = Refusal {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            kind: "server_error",
+            code: "server_shutting_down",
+            message: "the server is shutting down: send the request again, it will reach the next one".to_owned(),
+        };
+        let mut response = refusal.told(form);
         response
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -105,17 +129,18 @@ async fn measure_body(State(guards): State<Guards>, request: Request, next: Next
     let (bytes_max, time) = (guards.body_bytes_max, guards.limits.body_time);
     let declared = declared_bytes(request.headers());
     let waits_for_go = request.headers().contains_key(EXPECT);
+    let form = ErrorForm::of(request.uri().path());
     let (parts, body) = request.into_parts();
     if let Some(bytes) = declared.filter(|bytes| *bytes > bytes_max) {
         if !waits_for_go && bytes <= bytes_max.saturating_mul(DISCARDED_TIMES) {
             discard(MeasuredBody::new(body, bytes_max, time).0).await;
         }
-        return refused_body(Fault::TooLarge, &guards);
+        return closing(refused_body(Fault::TooLarge, &guards).told(form));
     }
     let (body, verdict) = MeasuredBody::new(body, bytes_max, time);
     let response = next.run(Request::from_parts(parts, Body::new(body))).await;
     match verdict.fault() {
-        Some(fault) => refused_body(fault, &guards),
+        Some(fault) => closing(refused_body(fault, &guards).told(form)),
         None => response,
     }
 }
@@ -128,7 +153,7 @@ async fn discard(mut body: MeasuredBody) {
     while let Some(Ok(_)) = body.frame().await {}
 }
 
-fn refused_body(fault: Fault, guards: &Guards) -> Response {
+fn refused_body(fault: Fault, guards: &Guards) -> Refusal {
     let (status, code, message) = match fault {
         Fault::TooLarge => (
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -147,5 +172,10 @@ fn refused_body(fault: Fault, guards: &Guards) -> Response {
             ),
         ),
     };
-    closing(error(status, "invalid_request_error", code, message))
+    Refusal {
+        status,
+        kind: "invalid_request_error",
+        code,
+        message,
+    }
 }

@@ -9,6 +9,7 @@ use axum::response::Response;
 use futures_util::FutureExt;
 use uuid::Uuid;
 
+use super::ErrorForm;
 use super::refuse::panicked;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -42,11 +43,12 @@ impl RequestId {
 pub(crate) async fn name_and_contain(mut request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers());
     request.extensions_mut().insert(id.clone());
+    let form = ErrorForm::of(request.uri().path());
     // The handler's state is dropped by the panic; what it shares is behind locks that outlive a panic by design.
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = answered.unwrap_or_else(|_payload| {
         tracing::error!(request_id = id.as_str(), "a handler panicked");
-        panicked()
+        panicked(form)
     });
     if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
         tracing::error!(request_id = id.as_str(), "answered with an internal error");

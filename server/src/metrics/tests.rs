@@ -10,6 +10,7 @@ fn card() -> ModelCard {
     ModelCard {
         id: "tandem-tiny".to_owned(),
         aliases: Vec::new(),
+        stand_ins: Vec::new(),
         created: 0,
         context_tokens: 128,
         architecture: "qwen2".to_owned(),

@@ -54,7 +54,10 @@ pub(crate) fn decide(
 /// A context that the model cannot hold, or one that the cache asked for cannot.
 pub(super) fn wish(config: &Config, costs: &Costs) -> Result<Wish, ConfigError> {
     let context_max = costs.config.context_tokens;
-    let context = config.context.unwrap_or(CONTEXT_DEFAULT.min(context_max));
+    let mut context = config.context.unwrap_or(CONTEXT_DEFAULT.min(context_max));
+    if config.is_context_wish {
+        context = context.min(context_max);
+    }
     if context > context_max {
         return Err(ConfigError::ContextTooLong {
             context,

@@ -25,6 +25,14 @@ impl Machine {
         }
     }
 
+    /// The same with so many bytes less of free memory.
+    pub(crate) fn without(self, bytes: u64) -> Machine {
+        Machine {
+            free: self.free.map(|free| free.saturating_sub(bytes)),
+            ..self
+        }
+    }
+
     /// This machine's processor and memory.
     pub(crate) fn host(&self) -> DeviceFacts {
         DeviceFacts::cpu(DeviceSpec::CPU, self.free)

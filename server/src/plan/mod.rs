@@ -72,7 +72,7 @@ pub(crate) fn run(said: Said, json: bool) -> Result<ExitCode, Failure> {
     let facts = report::Model {
         name: start::id(&config.model, &gguf),
         architecture: model.architecture.name(),
-        quantisation: start::quantisation(&gguf),
+        quantisation: gguf.quantisation().to_owned(),
         parameters: gguf.tensors().iter().map(library::TensorInfo::elements).sum(),
         file_bytes: gguf.file_bytes(),
         layers: model.layers,

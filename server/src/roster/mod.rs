@@ -1,26 +1,88 @@
-//! The models that are loaded, by the names that requests give them.
+//! The models that are loaded, by the names that requests give them: loaded when first asked for, kept for a while after
+//! the last request, unloaded to make room for another, never while a request holds them.
 
+mod entry;
+mod keep_alive;
+mod lease;
+mod names;
+mod room;
 mod served;
+#[cfg(test)]
+mod tests;
 
-use std::ops::Deref;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
-pub(crate) use served::{Parts, Served};
+use tokio::sync::watch;
 
-/// Names listed in a refusal.
-const NAMES_SHOWN: usize = 8;
+use crate::config::ModelChoice;
+use entry::{Entry, Stage};
+pub(crate) use keep_alive::KeepAlive;
+pub(crate) use lease::Lease;
+pub(crate) use names::{Alias, Names, Wanted};
+pub(crate) use served::{Opening, Parts, Served};
 
-/// Which model a name means.
+/// The models and their names. Clones are the same roster.
+#[derive(Clone)]
 pub(crate) struct Roster {
-    first: Arc<Served>,
+    inner: Arc<Inner>,
 }
 
-/// A model held for one request: it stays loaded until this is dropped. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Lease {
-    served: Arc<Served>,
-    /// Whether the name asked for replies without a thought.
-    pub(crate) skips_thought: bool,
+struct Inner {
+    names: Names,
+    loader: Box<dyn Loader>,
+    bounds: Bounds,
+    state: Mutex<Vec<Entry>>,
+    /// Counts the changes of `state`; whoever waits for one looks again.
+    changes: watch::Sender<u64>,
+    /// One model is loaded at a time: two would plan with the same memory.
+    turn: tokio::sync::Mutex<()>,
+    /// Why the configured model's engines have failed for good, once they have.
+    lost: watch::Sender<Option<String>>,
+}
+
+/// How models come into being; the roster knows no files.
+pub(crate) trait Loader: Send + Sync + 'static {
+    /// The model that a store has under this name, if one has. Blocks for a moment.
+    ///
+    /// # Errors
+    /// A store has it, and its files are not as they should be.
+    fn find(&self, name: &str) -> Result<Option<Wanted>, LoadError>;
+
+    /// Loads a model, which may take minutes, so that it fits `beside` what is loaded already. Blocks.
+    ///
+    /// # Errors
+    /// There is no room beside what is loaded, or it cannot be loaded at all.
+    fn load(&self, choice: &ModelChoice, beside: &[Arc<Served>]) -> Result<Served, LoadError>;
+
+    /// The loaded model `served` under another name, with that name's sampling values and texts. Blocks for a moment.
+    ///
+    /// # Errors
+    /// What is stored under the name is not as it should be.
+    fn dress(&self, served: &Served, choice: &ModelChoice) -> Result<Served, LoadError>;
+}
+
+/// Why a model was not loaded. The texts are for clients: they name no file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LoadError {
+    /// It may fit when another has left.
+    #[error("{0}")]
+    NoRoom(String),
+    /// It will not load, room or not.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// What the roster may hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// Models loaded at once, at least 1.
+    pub(crate) loaded_max: usize,
+    /// Requests that may wait for one model to load.
+    pub(crate) waiting_max: usize,
+    /// How long a model stays that was loaded because it was asked for.
+    pub(crate) keep_alive: KeepAlive,
 }
 
 /// Why there is no model for a request.
@@ -31,51 +93,154 @@ pub(crate) enum NoModel {
         /// The names there are, the first ones.
         names: Vec<String>,
     },
+    /// So many wait for it that no more may.
+    Busy { waiting: usize },
+    /// It could not be loaded.
+    Failed(LoadError),
+}
+
+/// A loaded model as it is listed.
+pub(crate) struct Resident {
+    pub(crate) served: Arc<Served>,
+    /// When it leaves if nobody asks for it; never, if there is no such time.
+    pub(crate) until: Option<SystemTime>,
 }
 
 impl Roster {
-    /// Of the one configured model.
-    pub(crate) fn new(first: Served) -> Roster {
-        Roster { first: Arc::new(first) }
+    /// With the configured model loaded already.
+    pub(crate) fn new(names: Names, first: Served, loader: impl Loader, bounds: Bounds) -> Roster {
+        let key = names.configured().key.clone();
+        let (entry, _) = Entry::ready(key, &names.configured().face, first);
+        let roster = Roster {
+            inner: Arc::new(Inner {
+                names,
+                loader: Box::new(loader),
+                bounds,
+                state: Mutex::new(vec![entry]),
+                changes: watch::Sender::new(0),
+                turn: tokio::sync::Mutex::new(()),
+                lost: watch::Sender::new(None),
+            }),
+        };
+        roster.inner.watch_engines(entry::FIRST_ID);
+        roster
     }
 
-    /// The configured model.
-    pub(crate) fn first(&self) -> &Arc<Served> {
-        &self.first
-    }
-
-    /// All that are loaded, the configured one first.
+    /// All that are loaded, the configured one first if it is.
     pub(crate) fn loaded(&self) -> Vec<Arc<Served>> {
-        vec![Arc::clone(&self.first)]
+        let state = self.inner.state();
+        state.iter().filter_map(|entry| entry.served().cloned()).collect()
     }
 
-    /// Holds the model called `name`; no name at all means the configured one.
-    ///
-    /// # Errors
-    /// No model is called so.
-    pub(crate) async fn lease(&self, name: Option<&str>) -> Result<Lease, NoModel> {
-        let card = &self.first.card;
-        if name.is_none_or(|name| card.answers_to(name)) {
-            return Ok(Lease {
-                served: Arc::clone(&self.first),
-                skips_thought: false,
-            });
+    /// The same with how long they stay, the longest first.
+    pub(crate) fn residents(&self) -> Vec<Resident> {
+        let state = self.inner.state();
+        let resident = |entry: &Entry| {
+            Some(Resident {
+                served: Arc::clone(entry.served()?),
+                until: entry.until(),
+            })
+        };
+        let mut residents: Vec<Resident> = state.iter().filter_map(resident).collect();
+        residents.sort_by_key(|resident| (resident.until.is_some(), std::cmp::Reverse(resident.until)));
+        residents
+    }
+
+    /// What names mean.
+    pub(crate) fn names(&self) -> &Names {
+        &self.inner.names
+    }
+
+    /// Lets a model go when no request holds it any more. Returns whether it was loaded.
+    pub(crate) async fn unload(&self, name: Option<&str>) -> Result<bool, NoModel> {
+        let wanted = self.wanted(name).await?;
+        let is_there = {
+            let mut state = self.inner.state();
+            let entry = state.iter_mut().find(|entry| entry.key == wanted.key);
+            entry.map(|entry| entry.keep = KeepAlive::NONE).is_some()
+        };
+        self.inner.changed();
+        Ok(is_there)
+    }
+
+    /// Resolves with the reason when the configured model's engines have all failed for good.
+    pub(crate) async fn lost(&self) -> String {
+        let mut lost = self.inner.lost.subscribe();
+        match lost.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
         }
-        let aliases = card.aliases.iter().filter(|alias| *alias != "default");
-        let names = [&card.id, "default"]
-            .into_iter()
-            .map(str::to_owned)
-            .chain(aliases.cloned());
-        Err(NoModel::Unknown {
-            names: names.take(NAMES_SHOWN).collect(),
-        })
+    }
+
+    /// Ends all engines after their present step, and waits for them. Blocks.
+    pub(crate) fn stop(&self) {
+        let models = self.loaded();
+        models.iter().for_each(|model| model.engines.stop());
+        models.iter().for_each(|model| model.engines.join());
     }
 }
 
-impl Deref for Lease {
-    type Target = Served;
-
-    fn deref(&self) -> &Served {
-        &self.served
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Waits, on a thread of its own, until the engines of entry `id` have ended. If nobody asked them to, they have
+    /// failed for good: the model is forgotten, and the next request loads it anew; a program whose configured model is
+    /// lost is better started again by whoever watches it.
+    fn watch_engines(self: &Arc<Inner>, id: u64) {
+        let engines = self
+            .state()
+            .iter()
+            .find(|entry| entry.id == id)
+            .and_then(|entry| Some(entry.served()?.engines.clone()));
+        let Some(engines) = engines else { return };
+        let inner = Arc::downgrade(self);
+        let watching = std::thread::Builder::new()
+            .name("engine-watch".to_owned())
+            .spawn(move || {
+                engines.join();
+                let Some(inner) = inner.upgrade() else { return };
+                let has_failed = engines
+                    .status()
+                    .iter()
+                    .all(|engine| engine.state == engine::EngineState::Failed);
+                let gone = has_failed.then(|| inner.forget(id)).flatten();
+                let Some(entry) = gone else { return };
+                let reasons = engines.failures();
+                if entry.key == inner.names.configured().key {
+                    let _ = inner.lost.send_replace(Some(reasons));
+                } else {
+                    tracing::error!(%reasons, "no engine of a model is left: the next request loads it again");
+                }
+            });
+        if let Err(error) = watching {
+            tracing::error!(%error, "nobody watches a model's engines: no thread");
+        }
+    }
+
+    fn forget(&self, id: u64) -> Option<Entry> {
+        let gone = {
+            let mut state = self.state();
+            let index = state
+                .iter()
+                .position(|entry| entry.id == id && !matches!(entry.stage, Stage::Leaving(_)))?;
+            state.remove(index)
+        };
+        self.changed();
+        Some(gone)
+    }
+}
+
+/// What tells one set of weights from another: its file, or that it is the embedded one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    /// The model inside the program.
+    Tiny,
+    /// A file, whose name in a store is its content's digest.
+    File(PathBuf),
 }

@@ -3,13 +3,38 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use chat::{ChatTemplate, Tokenizer};
+use chat::{ChatTemplate, Message, Role, Tokenizer};
 use engine::Engines;
-use models::DevicesStatus;
+use models::{DevicesStatus, Plan};
 
 use crate::app::{ModelCard, SamplingDefaults};
 use crate::metrics::Scraped;
 use crate::pace::Pace;
+
+/// A look at the devices that several engines share, where there are such.
+pub(crate) type DevicesLook = Arc<dyn Fn() -> Option<DevicesStatus> + Send + Sync>;
+/// What the model's maker put around every conversation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Opening {
+    /// Instructions, where the conversation begins with none of its own.
+    pub(crate) system: Option<String>,
+    /// Turns that show how it is to answer.
+    pub(crate) messages: Vec<Message>,
+    /// The Go template as its store has it. Prompts are made by another one, of the same meaning or better.
+    pub(crate) go_template: Option<String>,
+}
+
+impl Opening {
+    /// The whole conversation that `messages` go on with.
+    pub(crate) fn before(&self, messages: Vec<Message>) -> Vec<Message> {
+        let has_system = messages.first().is_some_and(|first| first.role == Role::System);
+        let system = self.system.iter().filter(|_| !has_system).map(|system| Message {
+            role: Role::System,
+            content: system.clone(),
+        });
+        system.chain(self.messages.iter().cloned()).chain(messages).collect()
+    }
+}
 
 /// What a loaded model is made of.
 pub(crate) struct Parts {
@@ -18,13 +43,17 @@ pub(crate) struct Parts {
     /// Text to tokens and back.
     pub(crate) tokenizer: Tokenizer,
     /// Messages to the prompt that ends in the opening think tag.
-    pub(crate) template: ChatTemplate,
+    pub(crate) template: Arc<ChatTemplate>,
     /// Where its jobs run.
     pub(crate) engines: Engines,
     /// A look at the devices that several of its engines share, where there are such.
-    pub(crate) devices: Box<dyn Fn() -> Option<DevicesStatus> + Send + Sync>,
+    pub(crate) devices: DevicesLook,
     /// Sampling values for what a request leaves out.
     pub(crate) defaults: SamplingDefaults,
+    /// Which memory holds how much of it.
+    pub(crate) plan: Option<Plan>,
+    /// What its maker put around every conversation.
+    pub(crate) opening: Opening,
 }
 
 /// A loaded model, as requests see it. Its engines stop when the last request and the roster have let it go.
@@ -34,18 +63,22 @@ pub(crate) struct Served {
     /// Text to tokens and back.
     pub(crate) tokenizer: Tokenizer,
     /// Messages to the prompt that ends in the opening think tag.
-    pub(crate) template: ChatTemplate,
+    pub(crate) template: Arc<ChatTemplate>,
     /// Where its jobs run.
     pub(crate) engines: Engines,
     /// Sampling values for what a request leaves out.
     pub(crate) defaults: SamplingDefaults,
+    /// What its maker put around every conversation.
+    pub(crate) opening: Opening,
     /// Tokens that end a reply.
     pub(crate) end_tokens: Arc<[u32]>,
     /// Changes when the model or the program does, and so when the same seed may give another answer.
     pub(crate) fingerprint: String,
     /// How long its replies take.
     pub(crate) pace: Arc<Pace>,
-    devices: Box<dyn Fn() -> Option<DevicesStatus> + Send + Sync>,
+    /// Which memory holds how much of it; none only in tests.
+    pub(crate) plan: Option<Plan>,
+    devices: DevicesLook,
 }
 
 impl Served {
@@ -58,6 +91,8 @@ impl Served {
             engines,
             devices,
             defaults,
+            plan,
+            opening,
         } = parts;
         Served {
             end_tokens: tokenizer.end_tokens().into(),
@@ -68,6 +103,8 @@ impl Served {
             template,
             engines,
             defaults,
+            plan,
+            opening,
             devices,
         }
     }
@@ -81,6 +118,23 @@ impl Served {
     /// Token ids that a request may name are below this.
     pub(crate) fn vocabulary(&self) -> usize {
         self.tokenizer.vocabulary_size().min(self.engines.shape().vocabulary)
+    }
+
+    /// The same engines under another card and with other defaults.
+    pub(crate) fn dressed(&self, card: ModelCard, defaults: SamplingDefaults, opening: Opening) -> Served {
+        Served {
+            pace: Arc::clone(&self.pace),
+            ..Served::new(Parts {
+                card,
+                tokenizer: self.tokenizer.clone(),
+                template: Arc::clone(&self.template),
+                engines: self.engines.clone(),
+                devices: Arc::clone(&self.devices),
+                defaults,
+                plan: self.plan.clone(),
+                opening,
+            })
+        }
     }
 
     /// What the metrics tell of it.

@@ -33,7 +33,8 @@ impl Aside {
             move || load(&config)
         });
         let loaded = loading.await.context("loading the model ended badly")??;
-        let model = loaded.app.roster.first().card.id.clone();
+        let first = loaded.app.roster.loaded().into_iter().next();
+        let model = first.map_or_else(|| "default".to_owned(), |served| served.card.id.clone());
         Ok(Aside {
             address,
             model,

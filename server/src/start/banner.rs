@@ -10,29 +10,33 @@ use super::Loaded;
 use crate::config::{Config, LogFormat};
 use crate::paint::Paint;
 use crate::plan::placement_lines;
+use crate::roster::Served;
 use crate::units::{bytes, grouped, parameters};
 
 /// Tells whoever started the program that it is ready: as lines for people, as one event for machines.
 pub(super) fn show(loaded: &Loaded, config: &Config, address: SocketAddr) {
+    let Some(served) = loaded.app.roster.loaded().into_iter().next() else {
+        return;
+    };
     if config.log_format == LogFormat::Json {
-        let model = &loaded.app.roster.first().card;
+        let model = &served.card;
         let engines = config.devices.len();
         let (kv_tokens, kv) = (loaded.plan.kv_tokens, config.kv.name());
         let (placement, context) = (loaded.plan.choice.plan.layout.placement.name(), model.context_tokens);
         let kv_bytes: u64 = loaded.plan.choice.plan.held.iter().map(|held| held.kv).sum();
-        for (engine, reason) in failed(loaded) {
+        for (engine, reason) in failed(&served) {
             tracing::error!(engine, reason, "an engine could not start, the others serve");
         }
         tracing::info!(%address, model = model.id, engines, placement, kv_tokens, kv_bytes, kv, context, "ready");
         return;
     }
-    let text = lines(loaded, config, address, Paint::on(&std::io::stderr()));
+    let text = lines(loaded, &served, config, address, Paint::on(&std::io::stderr()));
     // Nobody can be told that stderr is gone.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-fn lines(loaded: &Loaded, config: &Config, address: SocketAddr, paint: Paint) -> String {
-    let (model, facts, plan) = (&loaded.app.roster.first().card, &loaded.facts, &loaded.plan);
+fn lines(loaded: &Loaded, served: &Served, config: &Config, address: SocketAddr, paint: Paint) -> String {
+    let (model, facts, plan) = (&served.card, &loaded.facts, &loaded.plan);
     let mut page = format!(
         "\n  {} {}\n\n",
         paint.bold("Tandem"),
@@ -55,7 +59,7 @@ fn lines(loaded: &Loaded, config: &Config, address: SocketAddr, paint: Paint) ->
     );
     line("template", facts.template.clone());
     line("engines", engines(config));
-    for (index, reason) in failed(loaded) {
+    for (index, reason) in failed(&served) {
         line("failed", format!("engine {index}: {reason}; the others serve"));
     }
     for (name, text) in placement_lines(plan, config.kv) {
@@ -85,8 +89,8 @@ fn lines(loaded: &Loaded, config: &Config, address: SocketAddr, paint: Paint) ->
 }
 
 /// Engines that could not start, and why.
-fn failed(loaded: &Loaded) -> Vec<(usize, String)> {
-    let engines = loaded.app.roster.first().engines.status().into_iter();
+fn failed(served: &Served) -> Vec<(usize, String)> {
+    let engines = served.engines.status().into_iter();
     let failed = engines.filter(|engine| engine.state == EngineState::Failed);
     failed
         .filter_map(|engine| Some((engine.index, engine.failure?)))

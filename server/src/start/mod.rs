@@ -5,6 +5,7 @@ mod aside;
 mod banner;
 mod bar;
 mod descriptors;
+mod loader;
 mod memory;
 mod model;
 mod serve;
@@ -12,7 +13,7 @@ mod stored;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use engine::{EngineSettings, EngineSpec, Engines, ModelError, ModelFactory};
@@ -26,12 +27,12 @@ use crate::config::Config;
 use crate::drain::Drain;
 use crate::failure::Failure;
 use crate::metrics::Metrics;
-use crate::roster::{Parts, Roster, Served};
+use crate::roster::{Bounds, Roster};
 pub(crate) use aside::Aside;
 pub(crate) use bar::Progress;
-pub(crate) use model::{id, open_file, open_with_store, quantisation};
+pub(crate) use model::{id, open_file, open_with_store};
 
-use model::Opened;
+use loader::{ModelLoader, Ready};
 
 /// Connections that may wait for the accept loop.
 const BACKLOG: u32 = 1024;
@@ -90,36 +91,38 @@ fn bind(config: &Config) -> Result<TcpSocket, Failure> {
     bound().map_err(|cause| Failure::Address { listen, cause })
 }
 
-/// Everything that takes time: the file, the weights, the engines.
+/// The configured model, and all that requests share.
 fn load(config: &Config) -> Result<Loaded, Failure> {
-    let started = Instant::now();
     models::Simd::limit(config.simd);
-    let opened = Opened::open(config)?;
-    let plan = memory::plan(config, &opened)?;
     let metrics = Metrics::new().context("metrics")?;
-    metrics.show_model(&opened.card.id);
-    let (model, engines) = start_engines(config, opened.gguf, &plan)?;
-    let mut card = opened.card;
-    card.context_tokens = plan.context;
-    let served = Served::new(Parts {
-        card,
-        tokenizer: opened.tokenizer,
-        template: opened.template,
-        engines,
-        devices: Box::new(move || model.devices()),
-        defaults: opened.sampling,
-    });
+    let loader = ModelLoader {
+        config: config.clone(),
+        metrics: metrics.clone(),
+    };
+    let Ready {
+        served,
+        facts,
+        plan,
+        load_seconds,
+    } = loader.ready(config, &[])?;
+    let names = loader.names(&served)?;
+    let bounds = Bounds {
+        loaded_max: config.loaded_models,
+        waiting_max: config.devices.len() * (config.slots + config.queue),
+        keep_alive: config.keep_alive,
+    };
     let app = App {
-        roster: Roster::new(served),
+        roster: Roster::new(names, served, loader, bounds),
         limits: config.limits.clone(),
         metrics,
         drain: Drain::new(),
+        ollama: config.ollama.clone(),
     };
     Ok(Loaded {
         app,
-        facts: opened.facts,
+        facts,
         plan,
-        load_seconds: started.elapsed().as_secs_f64(),
+        load_seconds,
     })
 }
 

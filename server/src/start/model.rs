@@ -1,16 +1,18 @@
 //! One model file, opened and understood, before its weights are read.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chat::{ChatTemplate, Tokenizer};
 use library::Gguf;
-use library::store::{self, StoredModel};
+use library::hub::{HubCache, HubError, HubName};
+use library::store::{self, StoreError, StoredModel};
 
 use super::stored;
 use crate::app::{ModelCard, SamplingDefaults};
 use crate::config::{Config, ModelChoice};
 use crate::failure::Failure;
+use crate::roster::{Opening, Served};
 
 /// Characters of a model's name at most.
 const ID_CHARS: usize = 96;
@@ -35,6 +37,8 @@ pub(super) struct Opened {
     pub(super) facts: Facts,
     /// Sampling values for what a request leaves out.
     pub(super) sampling: SamplingDefaults,
+    /// What the model's maker put around every conversation.
+    pub(super) opening: Opening,
 }
 
 impl Opened {
@@ -52,18 +56,18 @@ impl Opened {
         let template = ChatTemplate::for_model(jinja.as_deref(), &tokenizer).map_err(|error| wrong(&error))?;
         let facts = Facts {
             parameters: gguf.tensors().iter().map(library::TensorInfo::elements).sum(),
-            quantisation: quantisation(&gguf),
+            quantisation: gguf.quantisation().to_owned(),
             template: template.name().to_owned(),
             weight_bytes: gguf.tensors().iter().map(|tensor| tensor.bytes).sum(),
         };
         let card = card(&config.model, &gguf, &model);
-        let sampling = stored.map_or_else(
-            || config.sampling.clone(),
-            |stored| {
+        let (sampling, opening) = match stored {
+            None => (config.sampling.clone(), Opening::default()),
+            Some(stored) => {
                 stored::warn_of_what_is_left_out(&stored, template.name());
-                stored::sampling(&stored.parameters, config)
-            },
-        );
+                (stored::sampling(&stored.parameters, config), stored::opening(stored))
+            }
+        };
         Ok(Opened {
             gguf,
             config: model,
@@ -72,6 +76,7 @@ impl Opened {
             card,
             facts,
             sampling,
+            opening,
         })
     }
 
@@ -101,9 +106,20 @@ pub(crate) fn open_with_store(choice: &ModelChoice) -> Result<(Gguf, Option<Stor
             let stored = store::find(stores, name)?;
             (Gguf::open(&stored.path), Some(stored))
         }
+        ModelChoice::Hub { name, cache } => (Gguf::open(&hub_file(name, cache.as_ref())?), None),
     };
     let gguf = gguf.map_err(|error| Failure::Model(error.to_string()))?;
     Ok((gguf, stored))
+}
+
+/// Where the hub's tools have put the file.
+///
+/// # Errors
+/// They have not, or nobody knows where they put files.
+pub(super) fn hub_file(name: &HubName, cache: Option<&HubCache>) -> Result<PathBuf, Failure> {
+    let nowhere = || HubError::NoCache { name: name.to_string() };
+    let path = cache.ok_or_else(nowhere).and_then(|cache| cache.find(name));
+    Ok(path.map_err(StoreError::from)?)
 }
 
 /// The model's own name: its store's, the one in the file, else the file's.
@@ -111,6 +127,7 @@ pub(crate) fn id(choice: &ModelChoice, gguf: &Gguf) -> String {
     let path = match choice {
         ModelChoice::Tiny => return "tandem-tiny".to_owned(),
         ModelChoice::Stored { name, .. } => return name.to_string(),
+        ModelChoice::Hub { name, .. } => return name.to_string(),
         ModelChoice::File(path) => path,
     };
     let named = gguf.metadata().opt_text("general.name").ok().flatten().map(sanitised);
@@ -120,12 +137,13 @@ pub(crate) fn id(choice: &ModelChoice, gguf: &Gguf) -> String {
 }
 
 fn card(choice: &ModelChoice, gguf: &Gguf, model: &models::Config) -> ModelCard {
-    let mut aliases = vec!["default".to_owned()];
+    let (mut aliases, mut stand_ins) = (Vec::new(), Vec::new());
     let id = id(choice, gguf);
     let file = match choice {
         ModelChoice::Tiny => {
             // It stands in for the model that users come for, so that their first command works before a download.
-            aliases.extend(["tiny", "deepseek-r1:32b"].map(str::to_owned));
+            aliases.push("tiny".to_owned());
+            stand_ins.extend(names_of_r1("32b"));
             "embedded".to_owned()
         }
         ModelChoice::File(path) => {
@@ -138,8 +156,12 @@ fn card(choice: &ModelChoice, gguf: &Gguf, model: &models::Config) -> ModelCard 
         ModelChoice::Stored { name, .. } => {
             aliases.extend(name.without_latest());
             aliases.push(name.full());
+            if let [.., "deepseek-r1", tag] = name.parts() {
+                stand_ins.extend(names_of_r1(tag));
+            }
             gguf.name().to_owned()
         }
+        ModelChoice::Hub { .. } => gguf.name().to_owned(),
     };
     let architecture = gguf
         .metadata()
@@ -150,6 +172,7 @@ fn card(choice: &ModelChoice, gguf: &Gguf, model: &models::Config) -> ModelCard 
     ModelCard {
         id,
         aliases,
+        stand_ins,
         created: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
@@ -158,6 +181,36 @@ fn card(choice: &ModelChoice, gguf: &Gguf, model: &models::Config) -> ModelCard 
         architecture: sanitised(architecture),
         file,
     }
+}
+
+/// What clients call DeepSeek's R1 of this size: Ollama's name without a tag, and the one of the hub, which LobeChat knows.
+fn names_of_r1(tag: &str) -> Vec<String> {
+    let mut names = ["deepseek-r1", "deepseek-r1:latest"].map(str::to_owned).to_vec();
+    names.push(format!("deepseek-r1:{tag}"));
+    match tag {
+        "1.5b" | "7b" | "14b" | "32b" => names.push(format!("deepseek-r1-distill-qwen-{tag}")),
+        "8b" | "70b" => names.push(format!("deepseek-r1-distill-llama-{tag}")),
+        _ => {}
+    }
+    names
+}
+
+/// A loaded model under the name `choice`, with what its store says under that name.
+///
+/// # Errors
+/// No store has it, or its files are not as they should be.
+pub(super) fn dressed(served: &Served, choice: &ModelChoice, config: &Config) -> Result<Served, Failure> {
+    let mut card = served.card.clone();
+    card.aliases = Vec::new();
+    card.stand_ins = Vec::new();
+    let (mut sampling, mut opening) = (config.sampling.clone(), Opening::default());
+    if let ModelChoice::Stored { name, stores } = choice {
+        let stored = store::find(stores, name)?;
+        card.id = stored.name.to_string();
+        sampling = stored::sampling(&stored.parameters, config);
+        opening = stored::opening(stored);
+    }
+    Ok(served.dressed(card, sampling, opening))
 }
 
 /// The file's name without its last extension.
@@ -177,46 +230,6 @@ fn sanitised(name: &str) -> String {
         }
     }
     clean.trim_end_matches('-').to_owned()
-}
-
-/// The name of `general.file_type`, as llama.cpp numbers them; else of the kind that holds most bytes.
-pub(crate) fn quantisation(gguf: &Gguf) -> String {
-    let number = gguf
-        .metadata()
-        .get("general.file_type")
-        .and_then(library::Value::as_unsigned);
-    let named = number.and_then(|number| match number {
-        0 => Some("F32"),
-        1 => Some("F16"),
-        2 => Some("Q4_0"),
-        7 => Some("Q8_0"),
-        8 => Some("Q5_0"),
-        10 => Some("Q2_K"),
-        11 => Some("Q3_K_S"),
-        12 => Some("Q3_K_M"),
-        13 => Some("Q3_K_L"),
-        14 => Some("Q4_K_S"),
-        15 => Some("Q4_K_M"),
-        16 => Some("Q5_K_S"),
-        17 => Some("Q5_K_M"),
-        18 => Some("Q6_K"),
-        32 => Some("BF16"),
-        _ => None,
-    });
-    named.map_or_else(|| most_bytes(gguf), str::to_owned)
-}
-
-fn most_bytes(gguf: &Gguf) -> String {
-    let mut kinds: Vec<(&str, u64)> = Vec::new();
-    for tensor in gguf.tensors() {
-        let name = tensor.kind.name();
-        match kinds.iter_mut().find(|(kind, _)| *kind == name) {
-            Some((_, bytes)) => *bytes += tensor.bytes,
-            None => kinds.push((name, tensor.bytes)),
-        }
-    }
-    let largest = kinds.into_iter().max_by_key(|(_, bytes)| *bytes);
-    largest.map_or_else(|| "empty".to_owned(), |(kind, _)| kind.to_owned())
 }
 
 /// Field by field: `chat` does not know `library`.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use engine::Engines;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -40,7 +39,7 @@ pub(super) async fn serve(
     let app = &open.app;
     let ending = tokio::select! {
         name = signals.next() => Ending::Signal(name),
-        reasons = nothing_left(&app.roster.first().engines) => Ending::NoEngineLeft(reasons),
+        reasons = app.roster.lost() => Ending::NoEngineLeft(reasons),
     };
     let leave = async {
         match &ending {
@@ -88,6 +87,7 @@ impl Open {
             ..config.http.clone()
         };
         let front = Front::new(listener, routes, limits, app.metrics.clone());
+        tokio::spawn(app.roster.clone().tend());
         Open {
             serving: tokio::spawn(front.serve(closing, FAREWELL)),
             app,
@@ -113,17 +113,6 @@ enum Ending {
     Signal(&'static str),
     /// Each engine's reason.
     NoEngineLeft(String),
-}
-
-/// Returns when every engine has failed for good, with their reasons. A program that can only refuse is better started
-/// again by whoever watches it.
-async fn nothing_left(engines: &Engines) -> String {
-    let waiting = engines.clone();
-    // Engines end of their own accord only when they have failed. The thread is left behind at the end of the program.
-    if tokio::task::spawn_blocking(move || waiting.join()).await.is_err() {
-        std::future::pending::<()>().await;
-    }
-    engines.failures()
 }
 
 /// Nobody can compute: the requests have ended as failed, and their clients get a moment to hear it.
@@ -161,71 +150,11 @@ async fn drain(app: &App, in_flight: &InFlight, config: &Config, signal: &str) {
 
 /// The engines' threads end after their current step.
 async fn stop_engines(app: &App) {
-    let models = app.roster.loaded();
-    let stopping = tokio::task::spawn_blocking(move || {
-        models.iter().for_each(|model| model.engines.stop());
-        models.iter().for_each(|model| model.engines.join());
-    });
+    let roster = app.roster.clone();
+    let stopping = tokio::task::spawn_blocking(move || roster.stop());
     match timeout(ENGINES_STOP, stopping).await {
         Ok(Ok(())) => tracing::info!("stopped"),
         Ok(Err(error)) => tracing::error!(%error, "stopping the engines ended badly"),
         Err(_) => tracing::warn!("an engine is still in its step: left behind"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use engine::{EngineSettings, EngineSpec, Event, Job, LanguageModel, ModelError, ModelShape, Sampling, Segment};
-
-    use super::*;
-
-    /// A card that is lost at its first step.
-    struct Lost;
-
-    impl LanguageModel for Lost {
-        fn shape(&self) -> ModelShape {
-            ModelShape {
-                vocabulary: 4,
-                context_tokens: 16,
-                kv_blocks: 4,
-            }
-        }
-
-        fn forward(&mut self, _batch: &[Segment<'_>], _logits: &mut Vec<f32>) -> Result<(), ModelError> {
-            Err(ModelError("the card is lost".to_owned()))
-        }
-    }
-
-    #[tokio::test]
-    async fn when_the_last_engine_has_failed_for_good_serving_ends_and_says_why() {
-        let spec = |name: &str| EngineSpec {
-            name: name.to_owned(),
-            weight: 1,
-        };
-        let mut settings = EngineSettings::new(vec![spec("cuda:0"), spec("cuda:1")]);
-        (settings.rebuilds_max, settings.moves_max) = (0, 8);
-        let engines = Engines::start(settings, Arc::new(|_| Ok(Box::new(Lost)))).unwrap();
-        let ending = nothing_left(&engines);
-        tokio::pin!(ending);
-        assert!(
-            timeout(Duration::ZERO, &mut ending).await.is_err(),
-            "both engines are well"
-        );
-        let job = Job {
-            prompt: vec![1, 2],
-            sampling: Sampling::default(),
-            output_tokens_max: 4,
-            end_tokens: Arc::default(),
-            ignore_end: false,
-            cache_scope: 0,
-        };
-        let mut accepted = engines.submit(vec![job]).unwrap();
-        while let Some(event) = accepted.replies[0].next().await {
-            assert!(!matches!(event, Event::Token(_)), "{event:?}");
-        }
-        let reasons = ending.await;
-        for words in ["engine 0 (cuda:0)", "engine 1 (cuda:1)", "the card is lost"] {
-            assert!(reasons.contains(words), "{reasons}");
-        }
     }
 }

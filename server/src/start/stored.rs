@@ -2,11 +2,13 @@
 
 use std::ops::RangeInclusive;
 
-use library::store::StoredModel;
+use chat::{Message, Role};
+use library::store::{self, StoredModel};
 use serde_json::{Map, Value};
 
 use crate::app::SamplingDefaults;
 use crate::config::{Config, Source};
+use crate::roster::Opening;
 
 /// Stop strings taken from a store at most; models come with four or fewer.
 const STOP_STRINGS_MAX: usize = 32;
@@ -25,9 +27,6 @@ pub(super) fn warn_of_what_is_left_out(stored: &StoredModel, template_name: &str
             "the store's Go template is not one that is known: another template is used"
         );
     }
-    if stored.system.is_some() {
-        tracing::warn!(model = %stored.name, "the store's system text is left out: send it as the first message");
-    }
 }
 
 /// The store's sampling values where nobody set one; what is out of the range of our settings counts as unsaid.
@@ -45,6 +44,27 @@ pub(super) fn sampling(parameters: &Map<String, Value>, config: &Config) -> Samp
         repetition_penalty: said("repetition_penalty", "repeat_penalty", 0.01..=10.0)
             .map_or(own.repetition_penalty, single),
         stop: stop_strings(parameters),
+    }
+}
+
+/// What stands around every conversation with it.
+pub(super) fn opening(stored: StoredModel) -> Opening {
+    let message = |message: store::Message| {
+        let role = match message.role.as_str() {
+            "system" => Role::System,
+            "user" => Role::User,
+            "assistant" => Role::Assistant,
+            _ => return None,
+        };
+        Some(Message {
+            role,
+            content: message.content,
+        })
+    };
+    Opening {
+        system: stored.system,
+        messages: stored.messages.into_iter().filter_map(message).collect(),
+        go_template: stored.template.map(|(_, text)| text),
     }
 }
 

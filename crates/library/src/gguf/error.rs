@@ -89,9 +89,36 @@ pub enum Problem {
     /// A version of the format other than 2 and 3.
     #[error("is GGUF version {version}: versions 2 and 3 are read, convert the model again with a current llama.cpp")]
     Version { version: u32 },
-    /// One of several files that together are a model.
-    #[error("is one of {parts} parts of a model: join them into one file with `llama-gguf-split --merge`")]
+    /// One of several files that together are a model, where only one can be had.
+    #[error("is one of {parts} parts of a model, and the others cannot be looked for: give the path of the first file")]
     Split { parts: u64 },
+    /// A part of a model that is not the first.
+    #[error("is part {number} of {parts} of a model: name the first part, `{first}`")]
+    LaterPart { number: u64, parts: u64, first: Quoted },
+    /// A first part whose name does not tell the others'.
+    #[error(
+        "is the first of {parts} parts of a model, and the others are looked for by its name: call it \
+         `NAME-00001-of-{parts:05}.gguf` and the others likewise"
+    )]
+    SplitName { parts: u64 },
+    /// Parts that are not there.
+    #[error("is the first of {parts} parts of a model, {missing} of which are not beside it: download `{names}`")]
+    MissingParts { parts: u64, missing: usize, names: Quoted },
+    /// A part of something else.
+    #[error(
+        "has `{key}` {found} where the other parts of the model need {expected}: it belongs to another model or is \
+         damaged, download it again"
+    )]
+    OtherPart {
+        key: &'static str,
+        found: u64,
+        expected: u64,
+    },
+    /// Too few or too many tensors in all parts.
+    #[error(
+        "and the other parts have {found} tensors together, `split.tensors.count` says {expected}: download them again"
+    )]
+    SplitTensors { found: usize, expected: u64 },
 
     /// The file ends before something it announces.
     #[error(

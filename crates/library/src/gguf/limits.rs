@@ -10,6 +10,8 @@ pub const HEADER_BYTES_MAX: u64 = 64 << 20;
 pub const ENTRIES_MAX: u64 = 16_384;
 /// Tensors in one file.
 pub const TENSORS_MAX: u64 = 65_536;
+/// Parts of one model, each of them an open file.
+pub const PARTS_MAX: u64 = 256;
 /// Bytes of a metadata key; the format's own limit.
 pub const KEY_BYTES_MAX: u64 = 65_535;
 /// Bytes of one metadata text, alone or in an array.

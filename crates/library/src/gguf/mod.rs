@@ -5,7 +5,9 @@ mod cursor;
 mod error;
 pub mod limits;
 mod metadata;
+mod quantisation;
 mod source;
+mod split;
 mod tensor_type;
 mod tensors;
 mod value;
@@ -20,6 +22,7 @@ use std::path::Path;
 
 pub use error::{GgufError, Problem, Quoted};
 pub use metadata::Metadata;
+pub use split::SplitName;
 pub use tensor_type::TensorType;
 pub use tensors::TensorInfo;
 pub use value::{Array, Value};
@@ -30,21 +33,37 @@ use limits::{ALIGNMENT_DEFAULT, ENTRIES_MAX, TENSORS_MAX};
 use source::Source;
 use tensors::Tensors;
 
-/// One checked model file, open for reading from any thread. It is read, never mapped: a file that shrinks later is an
-/// error, not a signal.
+/// One checked model, open for reading from any thread: a file, or the parts of a split one, which are read as if they
+/// lay one after another. It is read, never mapped: a file that shrinks later is an error, not a signal.
 pub struct Gguf {
     name: String,
-    source: Source,
+    /// At least one, in order.
+    parts: Vec<Part>,
     metadata: Metadata,
     tensors: Tensors,
 }
 
+/// One open file.
+struct Part {
+    name: String,
+    source: Source,
+    /// The bytes of all parts before it.
+    start: u64,
+}
+
 impl Gguf {
-    /// Opens and checks the file at `path`.
+    /// Opens and checks the file at `path`, and if it is the first part of a split one, the other parts beside it.
     ///
     /// # Errors
-    /// It cannot be opened, is no regular file, or anything about it is not as [`limits`] and the format allow.
+    /// It cannot be opened, is no regular file, or anything about it is not as [`limits`] and the format allow; it is
+    /// another part than the first, or parts are missing or do not belong together.
     pub fn open(path: &Path) -> Result<Gguf, GgufError> {
+        let gguf = Gguf::open_one(path)?;
+        split::join(gguf, path)
+    }
+
+    /// Opens and checks one file alone.
+    fn open_one(path: &Path) -> Result<Gguf, GgufError> {
         let name = path.to_string_lossy().into_owned();
         match Source::open(path) {
             Ok(source) => Gguf::check(source, name),
@@ -54,12 +73,12 @@ impl Gguf {
 
     /// Checks a file that is part of the program. `name` is what messages call it.
     pub fn from_static(bytes: &'static [u8], name: &str) -> Result<Gguf, GgufError> {
-        Gguf::check(Source::memory(Cow::Borrowed(bytes)), name.to_owned())
+        split::refuse(Gguf::check(Source::memory(Cow::Borrowed(bytes)), name.to_owned())?)
     }
 
     /// Checks a file that is in memory. `name` is what messages call it.
     pub fn from_bytes(bytes: Vec<u8>, name: &str) -> Result<Gguf, GgufError> {
-        Gguf::check(Source::memory(Cow::Owned(bytes)), name.to_owned())
+        split::refuse(Gguf::check(Source::memory(Cow::Owned(bytes)), name.to_owned())?)
     }
 
     /// The path or name it was opened by.
@@ -67,9 +86,9 @@ impl Gguf {
         &self.name
     }
 
-    /// The length of the file.
+    /// The length of the file, or of all its parts.
     pub fn file_bytes(&self) -> u64 {
-        self.source.bytes()
+        self.parts.iter().map(|part| part.source.bytes()).sum()
     }
 
     /// What the file says about its model.
@@ -77,7 +96,7 @@ impl Gguf {
         &self.metadata
     }
 
-    /// The tensors, in the file's order.
+    /// The tensors, in the file's order; the parts' one after another.
     pub fn tensors(&self) -> &[TensorInfo] {
         self.tensors.list()
     }
@@ -94,16 +113,22 @@ impl Gguf {
     pub fn read(&self, tensor: &TensorInfo, offset: u64, into: &mut [u8]) -> Result<(), GgufError> {
         let bytes = into.len() as u64;
         let inside = offset.checked_add(bytes).is_some_and(|end| end <= tensor.bytes);
-        let read = match tensor.offset.checked_add(offset) {
-            Some(position) if inside => self.source.read_exact_at(into, position),
-            _ => Err(Problem::OutsideTensor {
-                tensor: Quoted::new(&tensor.name),
-                offset,
-                bytes,
-                tensor_bytes: tensor.bytes,
-            }),
+        let after = self.parts.partition_point(|part| part.start <= tensor.offset);
+        let part = after.checked_sub(1).and_then(|index| self.parts.get(index));
+        let outside = || Problem::OutsideTensor {
+            tensor: Quoted::new(&tensor.name),
+            offset,
+            bytes,
+            tensor_bytes: tensor.bytes,
         };
-        read.map_err(|problem| GgufError::new(&self.name, problem))
+        let Some(part) = part.filter(|_| inside) else {
+            return Err(GgufError::new(&self.name, outside()));
+        };
+        let read = match (tensor.offset - part.start).checked_add(offset) {
+            Some(position) => part.source.read_exact_at(into, position),
+            None => Err(outside()),
+        };
+        read.map_err(|problem| GgufError::new(&part.name, problem))
     }
 
     /// The vocabulary, checked: see [`Vocabulary`].
@@ -116,17 +141,17 @@ impl Gguf {
         let mut cursor = Cursor::new(&source);
         let counts = read_counts(&mut cursor).map_err(refuse)?;
         let metadata = Metadata::read(&mut cursor, counts.entries, &name).map_err(refuse)?;
-        let parts = metadata.unsigned_or("split.count", 1)?;
-        if parts > 1 {
-            return Err(refuse(Problem::Split { parts }));
-        }
         let alignment = metadata.unsigned_or("general.alignment", ALIGNMENT_DEFAULT)?;
         let tensors = Tensors::read(&mut cursor, counts.tensors)
             .and_then(|tensors| tensors.place(cursor.position(), alignment, source.bytes()))
             .map_err(refuse)?;
         Ok(Gguf {
+            parts: vec![Part {
+                name: name.clone(),
+                source,
+                start: 0,
+            }],
             name,
-            source,
             metadata,
             tensors,
         })

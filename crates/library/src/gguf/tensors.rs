@@ -16,7 +16,7 @@ pub struct TensorInfo {
     pub dims: Vec<u64>,
     /// How its numbers are stored.
     pub kind: TensorType,
-    /// Its first byte, counted from the start of the file.
+    /// Its first byte, counted from the start of the file, or of the first part as if the others followed it.
     pub offset: u64,
     /// How many bytes it has.
     pub bytes: u64,
@@ -166,6 +166,21 @@ impl Tensors {
                 let (first, second) = (Quoted::new(&first.name), Quoted::new(&second.name));
                 return Err(Problem::Overlap { first, second });
             }
+        }
+        Ok(())
+    }
+
+    /// Adds the tensors of the part that begins `start` bytes after the first one's beginning.
+    pub(super) fn append(&mut self, part: Tensors, start: u64) -> Result<(), Problem> {
+        for mut tensor in part.list {
+            // Both were checked to lie in files whose lengths have a sum.
+            tensor.offset = tensor.offset.saturating_add(start);
+            if self.index.insert(tensor.name.clone(), self.list.len()).is_some() {
+                return Err(Problem::DuplicateTensor {
+                    tensor: Quoted::new(&tensor.name),
+                });
+            }
+            self.list.push(tensor);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! files really are is its owner's business.
 
 use std::fs::{File, Metadata};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
@@ -18,7 +18,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 pub(super) fn look(path: &Path) -> Result<Option<Metadata>, StoreError> {
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(unreadable(path, cause)),
     };
     match other_kind(metadata.file_type()) {
@@ -48,20 +48,30 @@ pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, StoreError> {
 
 /// The digest of the whole file at `path`, which [`look`] has seen.
 pub(super) fn digest(path: &Path) -> Result<Digest, StoreError> {
-    let mut file = File::open(path).map_err(|cause| unreadable(path, cause))?;
     let mut hash = Sha256::new();
+    let read = File::open(path).and_then(|mut file| self::hash(&mut file, &mut hash));
+    read.map_err(|cause| unreadable(path, cause))?;
+    Ok(Digest::finish(hash))
+}
+
+/// Reads to the end; returns how many bytes there were.
+pub(super) fn hash(from: &mut impl Read, into: &mut Sha256) -> io::Result<u64> {
     let mut chunk = vec![0; CHUNK_BYTES];
+    let mut bytes = 0;
     loop {
-        match file.read(&mut chunk) {
-            Ok(0) => return Ok(Digest::finish(hash)),
-            Ok(read) => hash.update(chunk.get(..read).unwrap_or_default()),
-            Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(cause) => return Err(unreadable(path, cause)),
+        match from.read(&mut chunk) {
+            Ok(0) => return Ok(bytes),
+            Ok(read) => {
+                into.update(chunk.get(..read).unwrap_or_default());
+                bytes += read as u64;
+            }
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+            Err(cause) => return Err(cause),
         }
     }
 }
 
-fn unreadable(path: &Path, cause: std::io::Error) -> StoreError {
+pub(super) fn unreadable(path: &Path, cause: io::Error) -> StoreError {
     StoreError::Unreadable {
         path: path.to_owned(),
         cause,

@@ -1,11 +1,13 @@
 //! What a store has.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::SystemTime;
 
+use super::blobs::Blobs;
 use super::manifest::Manifest;
-use super::{Digest, ModelName, Store, StoreError, paths};
+use super::{Details, Digest, ModelName, Store, StoreError, paths};
 
 /// Names that a wrong one is answered with at most.
 const NEAR_MAX: usize = 3;
@@ -21,6 +23,8 @@ pub struct Listed {
     pub bytes: u64,
     /// When its manifest was written.
     pub modified: SystemTime,
+    /// What its config says; empty where that cannot be read.
+    pub details: Details,
 }
 
 /// What a store has, and the manifests in it that cannot be read.
@@ -32,13 +36,45 @@ pub struct Listing {
     pub refused: Vec<StoreError>,
 }
 
+impl Listing {
+    /// Equal times stay in the order of the names.
+    fn sort(&mut self) {
+        self.models.sort_by_key(|model| Reverse(model.modified));
+    }
+}
+
+/// The models of all `stores`, the latest first. A name in two of them means the first one's model.
+pub fn list(stores: &[Store]) -> Listing {
+    let mut all = Listing::default();
+    let mut seen = BTreeSet::new();
+    for store in stores {
+        let listing = store.listing(stores);
+        let new = listing
+            .models
+            .into_iter()
+            .filter(|model| seen.insert(model.name.full().to_ascii_lowercase()));
+        all.models.extend(new);
+        all.refused.extend(listing.refused);
+    }
+    all.sort();
+    all
+}
+
 impl Store {
-    /// The models whose manifests are in the store, the latest first; their blobs are not looked at.
+    /// The models whose manifests are in the store, the latest first; of their blobs only the configs are looked at.
     pub fn list(&self) -> Listing {
+        let mut listing = self.listing(&[]);
+        listing.sort();
+        listing
+    }
+
+    /// The same in the order of the names; configs may be in `stores` too.
+    fn listing(&self, stores: &[Store]) -> Listing {
         let mut listing = Listing::default();
         for name in self.names() {
             match Manifest::read(&paths::manifest(&self.root, &name)) {
                 Ok(Some(manifest)) => listing.models.push(Listed {
+                    details: Details::of_manifest(&manifest, &Blobs::new(self, stores, "")),
                     name,
                     bytes: manifest.bytes(),
                     modified: manifest.modified,
@@ -48,8 +84,6 @@ impl Store {
                 Err(error) => listing.refused.push(error),
             }
         }
-        // Equal times are in the order of the names.
-        listing.models.sort_by_key(|model| Reverse(model.modified));
         listing
     }
 
@@ -83,9 +117,31 @@ fn entries(folder: &Path) -> Vec<String> {
         .collect()
 }
 
+/// The manifest of `name` in the first of `stores` that has it.
+pub(super) fn manifest(stores: &[Store], name: &ModelName) -> Result<Manifest, StoreError> {
+    for store in stores {
+        let found = store.existing(name).map(|name| paths::manifest(&store.root, &name));
+        if let Some(path) = found
+            && let Some(manifest) = Manifest::read(&path)?
+        {
+            return Ok(manifest);
+        }
+    }
+    Err(no_such_model(stores, name))
+}
+
+/// That none of `stores` has it, and what they have instead.
+pub(super) fn no_such_model(stores: &[Store], name: &ModelName) -> StoreError {
+    StoreError::NoSuchModel {
+        name: name.to_string(),
+        near: near(stores, name),
+        stores: stores.iter().map(|store| store.root.clone()).collect(),
+    }
+}
+
 /// Names in the stores that `name` may have been meant to be: other tags of the model first, then models whose names
 /// contain one another.
-pub(super) fn near(stores: &[Store], name: &ModelName) -> Vec<String> {
+fn near(stores: &[Store], name: &ModelName) -> Vec<String> {
     let [_, _, wanted, _] = name.parts();
     let wanted = wanted.to_ascii_lowercase();
     let mut near: Vec<(u8, String)> = Vec::new();

@@ -1,28 +1,40 @@
-//! Models by name out of an Ollama model store. A store is only ever read: nothing is written, renamed or pruned.
+//! Models by name out of Ollama's model stores and our own. A [`Store`] is only ever read: nothing in it is written,
+//! renamed or pruned. Our own is laid out the same and is an [`OwnStore`], which can be written to as well.
 //!
 //! A store holds `manifests/<host>/<namespace>/<model>/<tag>`, small JSON files, and `blobs/sha256-<hex>`, which they
 //! name: the GGUF file, its template, its parameters, its licences.
 
+mod blobs;
+mod create;
+mod details;
 mod digest;
 mod error;
 mod file;
+mod json;
 mod list;
 mod manifest;
 mod model;
 mod name;
+mod own;
+mod partial;
 mod paths;
+mod write;
 
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use create::{Origin, Recipe};
+pub use details::{Details, Message};
 pub use digest::Digest;
 pub use error::StoreError;
-pub use list::{Listed, Listing};
+pub use list::{Listed, Listing, list};
 pub use manifest::{Layer, LayerKind};
 pub use model::StoredModel;
 pub use name::ModelName;
+pub use own::OwnStore;
+pub use partial::Partial;
 
 /// One folder that is laid out as Ollama does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,19 +84,15 @@ impl Store {
 }
 
 /// Finds the model called `name` in the first of `stores` that has it, and checks its files' sizes and the digests of
-/// the small ones.
+/// the small ones. The files may be in any of `stores`.
 ///
 /// # Errors
 /// No store has it, or one has it and a file of it is missing, cut, damaged, or no regular file.
 pub fn find(stores: &[Store], name: &ModelName) -> Result<StoredModel, StoreError> {
     for store in stores {
         if let Some(name) = store.existing(name) {
-            return StoredModel::open(store, name);
+            return StoredModel::open(store, stores, name);
         }
     }
-    Err(StoreError::NoSuchModel {
-        name: name.to_string(),
-        near: list::near(stores, name),
-        stores: stores.iter().map(|store| store.root.clone()).collect(),
-    })
+    Err(list::no_such_model(stores, name))
 }

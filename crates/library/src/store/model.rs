@@ -1,15 +1,14 @@
 //! One model of a store, its files there and of the right sizes, the small ones of the right content.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
+use super::blobs::{Blobs, wrong_digest};
 use super::error::StoreError;
 use super::manifest::{Layer, LayerKind, Manifest};
-use super::{Digest, ModelName, Store, file, paths};
-
-/// Bytes of a template, a system text, parameters or a licence at most.
-const SMALL_BYTES_MAX: u64 = 4 << 20;
+use super::{Details, Digest, Message, ModelName, Store, file, paths};
 
 /// The digests of the templates that DeepSeek-R1's models came with, of January and of May 2025.
 const DEEPSEEK_R1_TEMPLATES: [&str; 2] = [
@@ -34,12 +33,21 @@ pub struct StoredModel {
     pub system: Option<String>,
     /// The licences.
     pub licenses: Vec<String>,
-    root: PathBuf,
+    /// The beginning of every conversation.
+    pub messages: Vec<Message>,
+    /// What its config says.
+    pub details: Details,
+    /// Whether a second GGUF file belongs to it, which makes pictures fit for the first.
+    pub has_projector: bool,
+    /// The sizes of all its files together.
+    pub bytes: u64,
+    /// When its manifest was written.
+    pub modified: SystemTime,
     model: Layer,
 }
 
 impl StoredModel {
-    pub(super) fn open(store: &Store, name: ModelName) -> Result<StoredModel, StoreError> {
+    pub(super) fn open(store: &Store, stores: &[Store], name: ModelName) -> Result<StoredModel, StoreError> {
         let path = paths::manifest(&store.root, &name);
         let Some(manifest) = Manifest::read(&path)? else {
             // A link that leads nowhere.
@@ -56,10 +64,7 @@ impl StoredModel {
             let found = models.len();
             return Err(StoreError::ModelCount { name: shown, found });
         };
-        let blobs = Blobs {
-            root: &store.root,
-            name: &shown,
-        };
+        let blobs = Blobs::new(store, stores, &shown);
         let mut found = StoredModel {
             path: blobs.place(model)?,
             id: manifest.digest.clone(),
@@ -67,7 +72,11 @@ impl StoredModel {
             parameters: Map::new(),
             system: None,
             licenses: Vec::new(),
-            root: store.root.clone(),
+            messages: Vec::new(),
+            details: Details::default(),
+            has_projector: of_kind(LayerKind::Projector).next().is_some(),
+            bytes: manifest.bytes(),
+            modified: manifest.modified,
             model: (*model).clone(),
             name,
         };
@@ -88,12 +97,10 @@ impl StoredModel {
     /// # Errors
     /// They differ, or the file cannot be read.
     pub fn verify(&self) -> Result<(), StoreError> {
-        let name = self.name.to_string();
-        let blobs = Blobs {
-            root: &self.root,
-            name: &name,
-        };
-        blobs.verify(&self.model)
+        if file::digest(&self.path)? == self.model.digest {
+            return Ok(());
+        }
+        Err(wrong_digest(&self.name.to_string(), &self.model, self.path.clone()))
     }
 
     fn take(&mut self, layer: &Layer, blobs: &Blobs<'_>) -> Result<(), StoreError> {
@@ -101,76 +108,11 @@ impl StoredModel {
             LayerKind::Template => self.template = Some((layer.digest.clone(), blobs.text(layer)?)),
             LayerKind::System => self.system = Some(blobs.text(layer)?),
             LayerKind::License => self.licenses.push(blobs.text(layer)?),
-            LayerKind::Parameters => {
-                let text = blobs.text(layer)?;
-                self.parameters = serde_json::from_str(&text).map_err(|error| StoreError::Malformed {
-                    path: paths::blob(blobs.root, &layer.digest),
-                    what: "a list of parameters",
-                    cause: error.to_string(),
-                })?;
-            }
-            LayerKind::Config => {
-                blobs.text(layer)?;
-            }
-            LayerKind::Model | LayerKind::Adapter | LayerKind::Other => {}
+            LayerKind::Parameters => self.parameters = blobs.json(layer, "a list of parameters")?,
+            LayerKind::Messages => self.messages = blobs.json(layer, "a list of messages")?,
+            LayerKind::Config => self.details = Details::of(&blobs.text(layer)?),
+            LayerKind::Model | LayerKind::Adapter | LayerKind::Projector | LayerKind::Other => {}
         }
         Ok(())
-    }
-}
-
-/// The blobs of one model.
-struct Blobs<'a> {
-    root: &'a Path,
-    /// For messages.
-    name: &'a str,
-}
-
-impl Blobs<'_> {
-    /// Where the layer is, if it is a regular file of the right size.
-    fn place(&self, layer: &Layer) -> Result<PathBuf, StoreError> {
-        let path = paths::blob(self.root, &layer.digest);
-        let name = self.name.to_owned();
-        match file::look(&path)? {
-            None => Err(StoreError::MissingBlob {
-                name,
-                layer: layer.kind,
-                path,
-            }),
-            Some(metadata) if metadata.len() != layer.bytes => Err(StoreError::WrongSize {
-                name,
-                layer: layer.kind,
-                path,
-                found: metadata.len(),
-                expected: layer.bytes,
-            }),
-            Some(_) => Ok(path),
-        }
-    }
-
-    /// The content of a small layer, of the right digest.
-    fn text(&self, layer: &Layer) -> Result<String, StoreError> {
-        let path = self.place(layer)?;
-        let bytes = file::read(&path, SMALL_BYTES_MAX)?;
-        if Digest::of(&bytes) != layer.digest {
-            return Err(self.wrong_digest(layer, path));
-        }
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    fn verify(&self, layer: &Layer) -> Result<(), StoreError> {
-        let path = self.place(layer)?;
-        if file::digest(&path)? == layer.digest {
-            Ok(())
-        } else {
-            Err(self.wrong_digest(layer, path))
-        }
-    }
-
-    fn wrong_digest(&self, layer: &Layer, path: PathBuf) -> StoreError {
-        StoreError::WrongDigest {
-            name: self.name.to_owned(),
-            layer: layer.kind,
-            path,
-        }
     }
 }

@@ -28,7 +28,7 @@ pub struct ModelName {
 impl ModelName {
     /// The name of these parts, if each is as the rules want it.
     pub(super) fn of_parts([host, namespace, model, tag]: [&str; 4]) -> Option<ModelName> {
-        let is_good = is_part(host, "-._:", HOST_CHARS_MAX)
+        let is_good = is_host(host)
             && is_part(namespace, "-_", PART_CHARS_MAX)
             && is_part(model, "-._", PART_CHARS_MAX)
             && is_part(tag, "-._", PART_CHARS_MAX);
@@ -98,6 +98,14 @@ impl fmt::Display for ModelName {
         }
         write!(f, "{}:{}", self.model, self.tag)
     }
+}
+
+/// A name, and perhaps a colon and a port. One letter before a colon would be a drive to some systems.
+fn is_host(host: &str) -> bool {
+    let (name, port) = host.split_once(':').unwrap_or((host, "0"));
+    let is_port = (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_drive = name.len() < host.len() && name.len() == 1;
+    is_part(name, "-._", HOST_CHARS_MAX) && is_port && !is_drive
 }
 
 /// A letter, digit or underscore, then these and `signs`. No part can be `.` or `..`, since neither begins so.

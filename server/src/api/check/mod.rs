@@ -17,9 +17,10 @@ use crate::app::{Limits, SamplingDefaults};
 
 pub(crate) use chat_request::{ChatRequest, Showing, chat_request};
 pub(crate) use completion_request::{CompletionRequest, PromptSource, completion_request, in_vocabulary};
-pub(crate) use field::flag_or;
+pub(crate) use field::{count, flag_or, refuse, text};
 pub(crate) use messages::messages;
-pub(crate) use options::{Delivery, Options, TokenNames, model};
+pub(crate) use options::{Delivery, Options, TokenNames, model, stop, streams};
+pub(crate) use sampling::drawn_seed;
 
 /// What requests are checked against.
 #[derive(Clone, Copy)]

@@ -85,8 +85,13 @@ fn output_tokens_max(request: &GenerateRequest, rules: &Rules<'_>) -> Result<usi
     Ok(newer.or(older).unwrap_or(rules.limits.default_output_tokens))
 }
 
+/// Whether the reply is asked for as a stream.
+pub(crate) fn streams(request: &GenerateRequest) -> Result<bool, ApiError> {
+    flag_or("stream", &request.stream, false)
+}
+
 fn delivery(request: &GenerateRequest) -> Result<Delivery, ApiError> {
-    let streamed = flag_or("stream", &request.stream, false)?;
+    let streamed = streams(request)?;
     let usage = match &request.stream_options {
         Field::Value(Object(StreamOptions { include_usage })) => {
             if !streamed {
@@ -111,7 +116,8 @@ fn delivery(request: &GenerateRequest) -> Result<Delivery, ApiError> {
     })
 }
 
-fn stop(given: &Field<OneOrMany>, rules: &Rules<'_>) -> Result<Vec<String>, ApiError> {
+/// Checks a list of stop strings; without one the model's own stand.
+pub(crate) fn stop(given: &Field<OneOrMany>, rules: &Rules<'_>) -> Result<Vec<String>, ApiError> {
     let (strings_max, chars_max) = (rules.limits.stop_strings_max, rules.limits.stop_chars_max);
     let allowed = || format!("a text or a list of at most {strings_max} texts of 1 to {chars_max} characters");
     let checked = |param: &str, text: &str| {

@@ -63,7 +63,8 @@ fn seed(given: &Given) -> Result<Option<u64>, ApiError> {
     Ok(seed.map(|seed| seed as u64))
 }
 
-fn drawn_seed() -> u64 {
+/// A seed that nobody can guess.
+pub(crate) fn drawn_seed() -> u64 {
     let (high, low) = Uuid::new_v4().as_u64_pair();
     // Six of the bits are the version's and the variant's: folded, every bit has a random one in it.
     high.rotate_left(32) ^ low

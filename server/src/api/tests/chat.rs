@@ -95,7 +95,7 @@ async fn a_stop_string_ends_the_answer_before_itself_and_frees_the_engine() {
     assert_eq!(reply["choices"][0]["message"]["content"], "one ");
     assert_eq!(reply["choices"][0]["finish_reason"], "stop");
     gate.let_steps(usize::MAX);
-    until(|| app.roster.first().engines.status()[0].requests_cancelled == 1).await;
+    until(|| app.roster.loaded()[0].engines.status()[0].requests_cancelled == 1).await;
 }
 
 #[tokio::test]

@@ -17,11 +17,11 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use crate::api::router;
-use crate::app::{App, Limits, ModelCard, SamplingDefaults};
+use crate::app::{App, Limits, ModelCard, OllamaManners, SamplingDefaults, ThinkShown};
 use crate::drain::Drain;
 use crate::http::name_and_contain;
 use crate::metrics::Metrics;
-use crate::roster::{Parts, Roster, Served};
+use crate::roster::{Opening, Parts, Roster, Served};
 
 /// The special tokens; ids below 256 are the bytes.
 const SPECIALS: [&str; 6] = [
@@ -49,6 +49,8 @@ pub(super) struct Kit {
     pub(super) slots: usize,
     pub(super) queue_jobs_max: usize,
     pub(super) keep_alive: Duration,
+    pub(super) think: ThinkShown,
+    pub(super) opening: Opening,
 }
 
 impl Default for Kit {
@@ -61,6 +63,8 @@ impl Default for Kit {
             slots: 4,
             queue_jobs_max: 8,
             keep_alive: Duration::from_secs(60),
+            think: ThinkShown::Inline,
+            opening: Opening::default(),
         }
     }
 }
@@ -94,24 +98,31 @@ impl Kit {
         });
         let engines = Engines::start(settings, factory).unwrap();
         Arc::new(App {
-            roster: Roster::new(Served::new(Parts {
+            roster: Roster::of_one(Served::new(Parts {
                 card: ModelCard {
                     id: "tandem-test".into(),
-                    aliases: vec!["default".into(), "test".into()],
+                    aliases: vec!["test".into()],
+                    stand_ins: Vec::new(),
                     created: 1_700_000_000,
                     context_tokens: self.context_tokens,
                     architecture: "qwen2".into(),
                     file: "embedded".into(),
                 },
                 tokenizer,
-                template,
+                template: Arc::new(template),
                 engines,
-                devices: Box::new(|| None),
+                devices: Arc::new(|| None),
+                plan: None,
                 defaults: SamplingDefaults::default(),
+                opening: self.opening,
             })),
             limits: limits(self.keep_alive),
             metrics: Metrics::new().unwrap(),
             drain: Drain::new(),
+            ollama: OllamaManners {
+                version: "0.13.3".to_owned(),
+                think: self.think,
+            },
         })
     }
 }

@@ -35,8 +35,10 @@ async fn a_full_queue_is_a_429_that_says_when_to_come_back() {
     );
     drop((running, waiting));
     gate.let_steps(usize::MAX);
-    until(|| app.roster.first().engines.status()[0].running + app.roster.first().engines.status()[0].waiting == 0)
-        .await;
+    until(|| {
+        app.roster.loaded()[0].engines.status()[0].running + app.roster.loaded()[0].engines.status()[0].waiting == 0
+    })
+    .await;
     assert_eq!(post(&app, PATH, &hi("")).await.status, 200);
 }
 
@@ -65,7 +67,7 @@ async fn a_leaving_server_refuses_and_closes() {
 #[tokio::test]
 async fn stopped_engines_are_a_503() {
     let app = Kit::default().start();
-    app.roster.first().engines.stop();
+    app.roster.loaded()[0].engines.stop();
     assert_eq!(post(&app, PATH, &hi("")).await.status, 503);
 }
 

@@ -4,5 +4,6 @@ mod chat;
 mod completions;
 mod kit;
 mod limits;
+mod ollama;
 mod routes;
 mod streams;

@@ -55,7 +55,7 @@ async fn unknown_addresses_and_wrong_methods_are_told_so_in_json() {
         "/v1/chat/completions/",
         "//v1/models",
         "/%2e%2e/x",
-        "/api/tags",
+        "/apis",
     ] {
         let answer = get(&app, path).await;
         assert_eq!(
@@ -170,7 +170,7 @@ async fn health_tells_alive_from_ready_from_leaving() {
 async fn the_root_and_the_metrics_answer_in_text() {
     let app = Kit::default().start();
     let root = get(&app, "/").await;
-    assert_eq!((root.status.as_u16(), root.body.as_str()), (200, "Tandem is running\n"));
+    assert_eq!((root.status.as_u16(), root.body.as_str()), (200, "Ollama is running"));
     post(&app, "/v1/chat/completions", &hi("")).await;
     let metrics = get(&app, "/metrics").await;
     assert!(metrics.header("content-type").starts_with("text/plain; version=0.0.4"));

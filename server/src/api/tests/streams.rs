@@ -16,7 +16,6 @@ use crate::api::check;
 use crate::api::error::ApiError;
 use crate::api::generation::{Generation, Step};
 use crate::api::sse::{EventStream, Events, Narrator};
-use crate::api::wire::reply::Usage;
 use crate::http::RequestId;
 
 const PATH: &str = "/v1/chat/completions";
@@ -238,8 +237,8 @@ async fn a_client_that_leaves_frees_the_engine() {
         .into_body();
     drop(body);
     gate.let_steps(usize::MAX);
-    until(|| app.roster.first().engines.status()[0].requests_cancelled == 3).await;
-    let page = app.metrics.render(&[app.roster.first().scraped()]);
+    until(|| app.roster.loaded()[0].engines.status()[0].requests_cancelled == 3).await;
+    let page = app.metrics.render(&[app.roster.loaded()[0].scraped()]);
     assert!(
         page.contains("tandem_aborted_total{reason=\"client_gone\"} 1"),
         "{page}"
@@ -305,7 +304,7 @@ impl Narrator for Broken {
         panic!("on purpose")
     }
 
-    fn usage(&mut self, _usage: Usage, _events: &mut Events) -> Result<(), ApiError> {
+    fn usage(&mut self, _generation: &Generation, _events: &mut Events) -> Result<(), ApiError> {
         Ok(())
     }
 }
@@ -338,5 +337,5 @@ async fn a_stream_that_panics_ends_in_an_error_event_and_frees_the_engine() {
     let (begun, error) = body.split_once("\n\n").unwrap();
     assert_eq!(begun, "data: \"begun\"");
     assert!(error.contains("internal_error") && error.ends_with("}}\n\n"), "{error}");
-    until(|| app.roster.first().engines.status()[0].running == 0).await;
+    until(|| app.roster.loaded()[0].engines.status()[0].running == 0).await;
 }

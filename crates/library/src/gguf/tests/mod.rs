@@ -7,6 +7,7 @@ mod limits;
 mod messages;
 mod mutations;
 mod reading;
+mod split;
 mod vocabulary;
 
 use super::limits::ERROR_BYTES_MAX;

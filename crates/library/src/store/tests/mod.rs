@@ -1,7 +1,9 @@
 //! Stores built in a temporary folder around a small GGUF file.
 
 mod broken;
+mod create;
 mod names;
+mod own;
 mod reading;
 
 use std::fs;

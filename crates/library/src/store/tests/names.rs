@@ -62,6 +62,12 @@ fn what_is_no_name_is_refused_in_one_short_line() {
         "a/b/c/d",
         "/etc/passwd",
         "C:\\x",
+        "C:/x/y",
+        "c:80/x/y",
+        "host:/x/y",
+        "host:80x/x/y",
+        "a:1:2/x/y",
+        "\\\\server\\share",
         "a\\b",
         "%2e%2e/a",
         "a\0b",
@@ -110,6 +116,7 @@ proptest! {
             let path = paths::manifest(Path::new("/store"), &name);
             let below: Vec<_> = path.strip_prefix("/store/manifests").unwrap().components().collect();
             prop_assert_eq!(below.len(), 4);
+            prop_assert!(!path.to_str().unwrap().contains(['\\', '%', '\0', '~']));
             prop_assert!(below.iter().all(|part| matches!(part, std::path::Component::Normal(_))));
         }
     }

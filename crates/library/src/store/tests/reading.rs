@@ -109,3 +109,36 @@ fn the_manifest_of_january_2025_has_the_id_that_ollama_shows() {
     assert_eq!(listing.models[0].id.short(), "38056bbcbb2d");
     assert_eq!(listing.models[0].bytes, 19_851_337_640);
 }
+
+#[test]
+fn a_blob_of_a_very_old_store_is_found() {
+    let built = Built::with("a");
+    let model = built.blob(&small_model().bytes());
+    let old = model.with_file_name(Digest::of(&small_model().bytes()).to_string());
+    fs::rename(model, &old).unwrap();
+    let found = built.find("a").unwrap();
+    assert_eq!(found.path, old);
+    found.verify().unwrap();
+}
+
+#[test]
+fn a_models_config_messages_and_sizes_are_told() {
+    let built = Built::empty();
+    let mut layers = built.layers();
+    layers.push(("messages", b"[{\"role\":\"user\",\"content\":\"hi\"}]".to_vec()));
+    layers.push(("projector", b"x".to_vec()));
+    built.add("a", &layers);
+    let found = built.find("a").unwrap();
+    assert_eq!(found.details.format, "gguf");
+    assert_eq!(found.details.family, "");
+    assert_eq!(
+        (found.messages[0].role.as_str(), found.messages[0].content.as_str()),
+        ("user", "hi")
+    );
+    assert!(found.has_projector);
+    let listed = &built.store.list().models[0];
+    assert_eq!((listed.bytes, listed.modified), (found.bytes, found.modified));
+    assert_eq!(listed.details, found.details);
+    fs::remove_file(built.blob(b"{\"model_format\":\"gguf\"}")).unwrap();
+    assert_eq!(built.store.list().models[0].details, crate::store::Details::default());
+}

@@ -1,0 +1,305 @@
+//! The commands that Ollama's users know, as a shell runs them: against a server of the test, the built one, and none.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+/// Answers like an Ollama that has `small:latest`, and remembers what it was asked.
+struct Fake {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<(String, Value)>>>,
+}
+
+impl Fake {
+    /// Its threads end with the tests.
+    fn start() -> Fake {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = requests.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let seen = seen.clone();
+                thread::spawn(move || answer(stream, &seen));
+            }
+        });
+        Fake { address, requests }
+    }
+
+    fn run(&self, arguments: &[&str], piped: &str) -> Output {
+        let mut command = command();
+        command.args(arguments).env("OLLAMA_HOST", self.address.to_string());
+        output(command, piped)
+    }
+
+    /// The bodies of the requests to `path`.
+    fn asked(&self, path: &str) -> Vec<Value> {
+        let requests = self.requests.lock().unwrap();
+        requests
+            .iter()
+            .filter(|(found, _)| found == path)
+            .map(|(_, body)| body.clone())
+            .collect()
+    }
+}
+
+/// One request and its answer.
+fn answer(stream: TcpStream, seen: &Mutex<Vec<(String, Value)>>) {
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    if stream.read_line(&mut line).is_err() || line.is_empty() {
+        return;
+    }
+    let path = line.split(' ').nth(1).unwrap().to_owned();
+    let mut length = 0;
+    loop {
+        let mut header = String::new();
+        stream.read_line(&mut header).unwrap();
+        if let Some(value) = header.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if header.trim().is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    seen.lock().unwrap().push((path.clone(), body.clone()));
+    let (status, reply) = reply(&path, &body);
+    let head = format!(
+        "HTTP/1.1 {status} -\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        reply.len()
+    );
+    // A client that is gone is a test's business.
+    let _ = stream.get_mut().write_all(format!("{head}{reply}").as_bytes());
+}
+
+fn reply(path: &str, body: &Value) -> (u16, String) {
+    if body.get("model").is_some_and(|model| model != "small") {
+        return (
+            404,
+            json!({"error": format!("model {} not found", body["model"])}).to_string(),
+        );
+    }
+    let reply = match path {
+        "/api/tags" => json!({"models": [{"name": "small:latest"}, {"name": "other:1b"}]}).to_string(),
+        "/api/show" => json!({"capabilities": ["completion", "thinking"], "details": {}}).to_string(),
+        "/api/ps" => json!({"models": [
+            {"name": "small:latest", "digest": "0123456789abcdef", "size": 2_000_000_000, "size_vram": 0,
+             "context_length": 4096, "expires_at": "2318-01-01T00:00:00Z"},
+        ]})
+        .to_string(),
+        "/api/generate" => json!({"done": true, "done_reason": "load"}).to_string(),
+        "/api/chat" => [
+            json!({"message": {"role": "assistant", "content": "", "thinking": "I add."}, "done": false}),
+            json!({"message": {"role": "assistant", "content": "It is "}, "done": false}),
+            json!({"message": {"role": "assistant", "content": "85."}, "done": false}),
+            json!({"message": {"role": "assistant", "content": ""}, "done": true, "eval_count": 7,
+                   "eval_duration": 1_000_000_000}),
+        ]
+        .map(|line| format!("{line}\n"))
+        .concat(),
+        _ => return (404, String::new()),
+    };
+    (200, reply)
+}
+
+/// Runs the command with `piped` as its stdin.
+fn output(mut command: Command, piped: &str) -> Output {
+    let command = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary starts");
+    // A command that does not read it may have ended.
+    let _ = child.stdin.take().unwrap().write_all(piped.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Whatever it said is in the failure.
+fn check_code(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}{}", stdout(output), stderr(output));
+}
+
+#[test]
+fn a_question_is_answered_on_stdout_and_the_thought_is_on_stderr() {
+    let fake = Fake::start();
+    let output = fake.run(&["run", "small", "What is", "47 + 38?"], "");
+    check_code(&output, 0);
+    assert_eq!(stdout(&output), "It is 85.\n");
+    assert_eq!(stderr(&output), "Thinking...\nI add.\n...done thinking.\n\n");
+    let asked = &fake.asked("/api/chat")[0];
+    assert_eq!(
+        asked["messages"],
+        json!([{"role": "user", "content": "What is 47 + 38?"}])
+    );
+    assert_eq!((&asked["think"], &asked["stream"]), (&json!(true), &json!(true)));
+}
+
+#[test]
+fn what_is_piped_in_comes_before_the_question() {
+    let fake = Fake::start();
+    check_code(&fake.run(&["run", "small", "Shorten it."], "A long text.\n"), 0);
+    check_code(&fake.run(&["run", "small"], "Only this.\n"), 0);
+    let asked = fake.asked("/api/chat");
+    assert_eq!(asked[0]["messages"][0]["content"], "A long text.\n\nShorten it.");
+    assert_eq!(asked[1]["messages"][0]["content"], "Only this.");
+}
+
+#[test]
+fn options_reach_the_server_and_the_times_are_shown() {
+    let fake = Fake::start();
+    let options = [
+        "run",
+        "small",
+        "--think=false",
+        "--format",
+        "json",
+        "--keepalive",
+        "10m",
+        "--verbose",
+        "--hidethinking",
+        "hi",
+    ];
+    let output = fake.run(&options, "");
+    check_code(&output, 0);
+    let asked = &fake.asked("/api/chat")[0];
+    assert_eq!((&asked["think"], &asked["format"]), (&json!(false), &json!("json")));
+    assert_eq!(asked["keep_alive"], "10m");
+    assert_eq!(stdout(&output), "It is 85.\n");
+    assert!(
+        stderr(&output).contains("eval rate:            7.00 tokens/s"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(!stderr(&output).contains("I add."), "{}", stderr(&output));
+}
+
+#[test]
+fn an_empty_question_only_loads_the_model() {
+    let fake = Fake::start();
+    let output = fake.run(&["run", "small", "", "--keepalive=-1"], "");
+    check_code(&output, 0);
+    assert_eq!(stdout(&output), "");
+    assert_eq!(
+        fake.asked("/api/generate"),
+        [json!({"model": "small", "keep_alive": -1})]
+    );
+    assert!(fake.asked("/api/chat").is_empty());
+}
+
+#[test]
+fn loaded_models_are_listed_and_let_go() {
+    let fake = Fake::start();
+    let output = fake.run(&["ps"], "");
+    check_code(&output, 0);
+    let expected = "\
+NAME            ID              SIZE    PROCESSOR    CONTEXT    UNTIL
+small:latest    0123456789ab    2 GB    100% CPU     4096       Forever
+";
+    assert_eq!(stdout(&output), expected);
+    check_code(&fake.run(&["stop", "small"], ""), 0);
+    assert_eq!(fake.asked("/api/generate")[0]["keep_alive"], 0);
+}
+
+#[test]
+fn a_model_that_the_server_lacks_is_said_with_names_that_may_have_been_meant() {
+    let fake = Fake::start();
+    for arguments in [&["run", "smaller", "hi"][..], &["stop", "smaller"]] {
+        let output = fake.run(arguments, "");
+        check_code(&output, 4);
+        let said = stderr(&output);
+        for words in ["not found", "small:latest", "tandem pull smaller"] {
+            assert!(said.contains(words), "{arguments:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_is_named_and_not_there_is_an_error_that_says_what_to_do() {
+    // Taken and given back: nobody listens there now.
+    let address = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    for arguments in [&["run", "tiny", "hi"][..], &["ps"], &["stop", "tiny"]] {
+        let mut named = command();
+        named.args(arguments).args(["--host", &address]);
+        let output = output(named, "");
+        check_code(&output, 3);
+        for words in [format!("no server at http://{address}"), "tandem serve".to_owned()] {
+            assert!(stderr(&output).contains(&words), "{}", stderr(&output));
+        }
+    }
+    let mut wrong = command();
+    wrong.args(["ps", "--host", "https://example.com"]);
+    let output = output(wrong, "");
+    check_code(&output, 2);
+    assert!(stderr(&output).contains("https"), "{}", stderr(&output));
+}
+
+#[test]
+fn completions_are_for_every_shell_and_bash_takes_them() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let output = command().args(["completions", shell]).output().unwrap();
+        check_code(&output, 0);
+        let script = stdout(&output);
+        for word in ["run", "list", "kv-tokens"] {
+            assert!(script.contains(word), "{shell} has no {word}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tandem.bash");
+    fs::write(&path, command().args(["completions", "bash"]).output().unwrap().stdout).unwrap();
+    match Command::new("bash").arg("-n").arg(&path).output() {
+        Ok(checked) => check_code(&checked, 0),
+        Err(error) => eprintln!("there is no bash to check with: {error}"),
+    }
+}
+
+#[test]
+fn the_version_has_ollamas_short_flag_too() {
+    for flag in ["-v", "-V", "--version"] {
+        let output = command().arg(flag).output().unwrap();
+        check_code(&output, 0);
+        assert!(stdout(&output).starts_with("tandem "), "{}", stdout(&output));
+    }
+}
+
+#[test]
+fn parts_of_a_model_are_shown_alone() {
+    let show = |part: &str| {
+        let output = command().args(["show", "tiny", part]).output().unwrap();
+        check_code(&output, 0);
+        stdout(&output)
+    };
+    assert!(show("-v").contains("general.architecture"), "{}", show("-v"));
+    assert!(show("--modelfile").contains("\nFROM "), "{}", show("--modelfile"));
+    for part in ["--license", "--system", "--parameters", "--template"] {
+        assert_eq!(show(part), "", "{part}");
+    }
+    check_code(
+        &command()
+            .args(["show", "tiny", "--license", "--json"])
+            .output()
+            .unwrap(),
+        2,
+    );
+}
