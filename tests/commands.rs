@@ -303,3 +303,65 @@ fn parts_of_a_model_are_shown_alone() {
         2,
     );
 }
+
+/// An address where nobody listens: it was taken, and is given back.
+fn nowhere() -> String {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string()
+}
+
+#[test]
+fn where_no_server_runs_the_model_is_loaded_in_the_commands_own_process() {
+    let mut own = command();
+    own.args(["run", "tiny", "What is 47 + 38?"])
+        .env("TANDEM_LISTEN", nowhere());
+    let said = output(own, "");
+    check_code(&said, 0);
+    assert!(stdout(&said).contains("85"), "{}", stdout(&said));
+    assert!(stderr(&said).starts_with("Thinking...\n"), "{}", stderr(&said));
+
+    let mut own = command();
+    own.args(["run", "deepseek-r2:32b", "hi"])
+        .env("TANDEM_LISTEN", nowhere());
+    let said = output(own, "");
+    check_code(&said, 4);
+    assert!(
+        stderr(&said).contains("tandem pull deepseek-r2:32b"),
+        "{}",
+        stderr(&said)
+    );
+}
+
+#[test]
+fn settings_in_front_of_the_word_are_for_a_model_of_the_commands_own() {
+    // A server that could be asked is left alone.
+    let fake = Fake::start();
+    let mut own = command();
+    own.args(["--devices", "cpu", "run", "tiny", "--think=false", "What is 47 + 38?"])
+        .env("OLLAMA_HOST", fake.address.to_string());
+    let said = output(own, "");
+    check_code(&said, 0);
+    assert!(stdout(&said).contains("85"), "{}", stdout(&said));
+    assert!(fake.requests.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_running_server_answers_and_lets_go_of_a_model() {
+    let server = Server::start();
+    let host = server.address.to_string();
+    let run = |arguments: &[&str]| {
+        let mut asked = command();
+        asked.args(arguments).args(["--host", &host]);
+        output(asked, "")
+    };
+    let said = run(&["run", "default", "What is 47 + 38?", "--verbose"]);
+    check_code(&said, 0);
+    assert!(stdout(&said).contains("85"), "{}", stdout(&said));
+    assert!(stderr(&said).contains("eval rate:"), "{}", stderr(&said));
+    let said = run(&["run", "no-such-model", "hi"]);
+    check_code(&said, 4);
+    assert!(stderr(&said).contains("no-such-model"), "{}", stderr(&said));
+}

@@ -16,12 +16,13 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Arg, ArgMatches, Command};
 use futures_util::FutureExt;
+use library::store::StoreError;
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::server::{Server, with_near_names};
 use super::{host, model, switch};
-use crate::client::{Address, Client, ClientError};
+use crate::client::{Address, Client};
 use crate::config::{Config, LogFormat, Said, Source};
 use crate::failure::Failure;
 use crate::start::Aside;
@@ -137,7 +138,9 @@ pub(super) fn run(words: &RunWords, said: &Said) -> Result<ExitCode, Failure> {
             return with_server(words, asked, &server.client, &words.model).await;
         }
         let config = own_config(words, said)?;
-        let aside = Aside::start(&config).await?;
+        let aside = Aside::start(&config)
+            .await
+            .map_err(|failure| with_advice(failure, &words.model))?;
         let client = Client::new(Address::of(aside.address));
         let done = with_server(words, asked, &client, &aside.model).await;
         aside.end().await;
@@ -163,6 +166,16 @@ fn own_config(words: &RunWords, said: &Said) -> Result<Config, Failure> {
     }
     crate::logging::start("error", LogFormat::Text);
     Ok(config)
+}
+
+/// A name that no store has may be one that can be fetched.
+fn with_advice(failure: Failure, model: &str) -> Failure {
+    match failure {
+        Failure::Store(error @ StoreError::NoSuchModel { .. }) => {
+            Failure::Model(format!("{error}; `tandem pull {model}` fetches it"))
+        }
+        other => other,
+    }
 }
 
 /// What a question comes from.
@@ -203,7 +216,7 @@ async fn with_server(words: &RunWords, asked: Asked, client: &Client, model: &st
     conversation.format.clone_from(&words.format);
     conversation.think = match &words.think {
         Some(think) => Some(think.clone()),
-        None => thinks(client, model).await?,
+        None => thinks(client, model).await,
     };
     let mut page = Page::on_terminal(words.wraps, words.is_thought_hidden);
     page.is_verbose = words.is_verbose;
@@ -233,19 +246,15 @@ async fn with_server(words: &RunWords, asked: Asked, client: &Client, model: &st
 }
 
 /// Whether to ask for a thought: of every model that can, and of those of which the server does not tell.
-async fn thinks(client: &Client, model: &str) -> Result<Option<Value>, Failure> {
-    match client.post("/api/show", &json!({"model": model})).await {
-        Ok(shown) => {
-            let capabilities = shown.get("capabilities").and_then(Value::as_array);
-            let thinks = capabilities.is_none_or(|all| all.iter().any(|one| one == "thinking"));
-            Ok(thinks.then_some(Value::Bool(true)))
-        }
-        Err(error @ ClientError::Refused { .. }) if error.is_not_found() => {
-            Err(with_near_names(error, client, model).await)
-        }
-        Err(error @ ClientError::NoServer { .. }) => Err(error.into()),
-        Err(_) => Ok(Some(Value::Bool(true))),
-    }
+async fn thinks(client: &Client, model: &str) -> Option<Value> {
+    // What is wrong with the model's name, the next request tells.
+    let shown = client
+        .post("/api/show", &json!({"model": model}))
+        .await
+        .unwrap_or_default();
+    let capabilities = shown.get("capabilities").and_then(Value::as_array);
+    let thinks = capabilities.is_none_or(|all| all.iter().any(|one| one == "thinking"));
+    thinks.then_some(Value::Bool(true))
 }
 
 /// Has the server load the model. Returns none if Ctrl-C came first.
