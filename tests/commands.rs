@@ -317,7 +317,7 @@ fn nowhere() -> String {
 fn where_no_server_runs_the_model_is_loaded_in_the_commands_own_process() {
     let mut own = command();
     own.args(["run", "tiny", "What is 47 + 38?"])
-        .env("TANDEM_LISTEN", nowhere());
+        .envs([("TANDEM_LISTEN", nowhere()), ("TANDEM_TEMPERATURE", "0".to_owned())]);
     let said = output(own, "");
     check_code(&said, 0);
     assert!(stdout(&said).contains("85"), "{}", stdout(&said));
@@ -340,8 +340,16 @@ fn settings_in_front_of_the_word_are_for_a_model_of_the_commands_own() {
     // A server that could be asked is left alone.
     let fake = Fake::start();
     let mut own = command();
-    own.args(["--devices", "cpu", "run", "tiny", "--think=false", "What is 47 + 38?"])
-        .env("OLLAMA_HOST", fake.address.to_string());
+    own.args([
+        "--devices",
+        "cpu",
+        "--temperature",
+        "0",
+        "run",
+        "tiny",
+        "What is 47 + 38?",
+    ])
+    .env("OLLAMA_HOST", fake.address.to_string());
     let said = output(own, "");
     check_code(&said, 0);
     assert!(stdout(&said).contains("85"), "{}", stdout(&said));
@@ -350,7 +358,7 @@ fn settings_in_front_of_the_word_are_for_a_model_of_the_commands_own() {
 
 #[test]
 fn a_running_server_answers_and_lets_go_of_a_model() {
-    let server = Server::start();
+    let server = Server::with(&["--temperature", "0"]);
     let host = server.address.to_string();
     let run = |arguments: &[&str]| {
         let mut asked = command();
