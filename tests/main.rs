@@ -15,6 +15,7 @@ mod same_answer;
 
 mod chat_api;
 mod completions_api;
+mod embeddings_api;
 mod models_api;
 
 mod hostile_bodies;

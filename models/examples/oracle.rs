@@ -27,7 +27,7 @@ mod truth;
 use std::path::Path;
 use std::time::Instant;
 
-use engine::{BLOCK_TOKENS, LanguageModel, Segment};
+use engine::{BLOCK_TOKENS, LanguageModel, Segment, Wanted};
 use library::Gguf;
 use models::{CpuModel, KvFormat, Weights};
 
@@ -71,7 +71,7 @@ fn step(model: &mut CpuModel, tokens: &[u32], first_position: usize) -> Vec<f32>
         tokens,
         first_position,
         block_table: &block_table,
-        wants_logits: true,
+        wanted: Wanted::Logits,
     };
     let mut logits = Vec::new();
     model.forward(&[segment], &mut logits).unwrap();

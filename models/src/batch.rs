@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use engine::{BLOCK_TOKENS, ModelError, ModelShape, Segment};
+use engine::{BLOCK_TOKENS, ModelError, ModelShape, Segment, Wanted};
 use kernels::attention::Row;
 
 /// The rows of a step, segment after segment.
@@ -13,6 +13,7 @@ pub(crate) struct Batch {
     pub(crate) segments: Vec<SegmentRows>, // [segments]
     pub(crate) tables: Vec<u32>,           // [the segments' blocks, one segment after another]
     pub(crate) wanted: Vec<usize>,         // rows whose logits are wanted
+    pub(crate) states: Vec<usize>,         // rows whose state after the final norm is wanted
 }
 
 /// Consecutive rows of one sequence.
@@ -57,9 +58,11 @@ impl Batch {
                 rows: row..self.tokens.len(),
                 table: entry..self.tables.len(),
             });
-            if segment.wants_logits {
-                self.wanted.push(self.tokens.len() - 1);
+            let end = self.tokens.len();
+            if segment.wanted == Wanted::Logits {
+                self.wanted.push(end - 1);
             }
+            self.states.extend(end - segment.wanted.states(end - row)..end);
         }
         Ok(())
     }
@@ -117,8 +120,12 @@ impl Batch {
             rows: row..self.rows(),
             table: entry..self.tables.len(),
         });
-        let wanted = whole.wanted.iter().filter(|wanted| rows.contains(wanted));
-        self.wanted.extend(wanted.map(|wanted| wanted - rows.start + row));
+        let taken = |places: &[usize]| -> Vec<usize> {
+            let places = places.iter().filter(|place| rows.contains(place));
+            places.map(|place| place - rows.start + row).collect()
+        };
+        self.wanted.extend(taken(&whole.wanted));
+        self.states.extend(taken(&whole.states));
     }
 }
 
@@ -162,24 +169,28 @@ mod tests {
             vocabulary: 100,
             context_tokens: 64,
             kv_blocks: 9,
+            hidden: 1,
+            pooling: engine::Pooling::Last,
         };
         let tokens: Vec<u32> = (0..20).collect();
-        let segment = |count, first_position, block_table, wants_logits| Segment {
+        let segment = |count, first_position, block_table, wanted| Segment {
             tokens: &tokens[..count],
             first_position,
             block_table,
-            wants_logits,
+            wanted,
         };
         let segments = [
-            segment(1, 17, &[8, 2, 3][..], true),
-            segment(20, 0, &[4, 5], false),
-            segment(3, 16, &[6, 7], true),
+            segment(1, 17, &[8, 2, 3][..], Wanted::Logits),
+            segment(20, 0, &[4, 5], Wanted::Nothing),
+            segment(3, 16, &[6, 7], Wanted::Logits),
+            segment(20, 0, &[1, 0], Wanted::EveryState),
+            segment(5, 0, &[3], Wanted::LastState),
         ];
         Batch::new(&segments, shape).unwrap()
     }
 
-    /// What a row is: token, position, blocks, wanted or not.
-    fn rows(batch: &Batch) -> Vec<(u32, usize, Vec<u32>, bool)> {
+    /// What a row is: token, position, blocks, whether its logits and its state are wanted.
+    fn rows(batch: &Batch) -> Vec<(u32, usize, Vec<u32>, bool, bool)> {
         let places = batch.table_rows();
         (0..batch.rows())
             .map(|row| {
@@ -188,6 +199,7 @@ mod tests {
                     places[row].position,
                     places[row].block_table.to_vec(),
                     batch.wanted.contains(&row),
+                    batch.states.contains(&row),
                 )
             })
             .collect()
@@ -195,16 +207,21 @@ mod tests {
 
     #[test]
     fn only_the_blocks_that_a_segment_needs_go_along() {
-        assert_eq!(batch().tables, [8, 2, 4, 5, 6, 7]);
+        assert_eq!(batch().tables, [8, 2, 4, 5, 6, 7, 1, 0, 3]);
+    }
+
+    #[test]
+    fn wanted_states_are_the_last_row_of_a_segment_or_all_of_them() {
+        assert_eq!(batch().states, (24..44).chain([48]).collect::<Vec<_>>());
     }
 
     #[test]
     fn pieces_are_the_whole_whatever_their_size() {
         let whole = batch();
-        for size in 1..=30 {
+        for size in 1..=60 {
             let pieces = whole.pieces(size);
             assert!(pieces.iter().all(|piece| (1..=size).contains(&piece.rows())));
-            assert_eq!(pieces.len(), 24usize.div_ceil(size));
+            assert_eq!(pieces.len(), 49usize.div_ceil(size));
             assert_eq!(pieces.iter().flat_map(rows).collect::<Vec<_>>(), rows(&whole), "{size}");
         }
     }

@@ -105,6 +105,8 @@ pub(crate) fn shape(config: &Config, context_tokens: usize, kv_blocks: usize) ->
         vocabulary: config.vocabulary,
         context_tokens,
         kv_blocks,
+        hidden: config.hidden,
+        pooling: config.pooling,
     })
 }
 
@@ -121,7 +123,7 @@ impl LanguageModel for CpuModel {
         self.whole.shape()
     }
 
-    fn forward(&mut self, segments: &[Segment<'_>], logits: &mut Vec<f32>) -> Result<(), ModelError> {
-        self.whole.forward(segments, logits)
+    fn forward(&mut self, segments: &[Segment<'_>], output: &mut Vec<f32>) -> Result<(), ModelError> {
+        self.whole.forward(segments, output)
     }
 }

@@ -18,8 +18,8 @@ pub(crate) trait Stage {
     /// Computes the slice's layers for the rows of `batch` on the caches of `lane`.
     ///
     /// * `hidden`  `[rows, hidden]`, the residual stream before the slice
-    /// * `output`  becomes `[wanted, vocabulary]` logits (of a part, its own columns) where the slice has the output matrix,
-    ///   else the residual stream after the slice
+    /// * `output`  becomes the residual stream after the slice; where the slice has the output matrix,
+    ///   `[wanted, vocabulary]` logits, of a part its own columns, and then `[states, hidden]`
     fn forward(&mut self, lane: usize, batch: &Batch, hidden: &[f32], output: &mut Vec<f32>) -> Result<(), Fault>;
 }
 
@@ -140,15 +140,21 @@ impl<D: Device> Decoder<D> {
         }
     }
 
-    /// The logits of the wanted rows.
-    fn read_out(&mut self, output: &Output<D::Memory>, batch: &Batch, logits: &mut Vec<f32>) -> Result<(), Fault> {
-        logits.clear();
-        if batch.wanted.is_empty() {
-            return Ok(());
+    /// The logits of the wanted rows, then the wanted states.
+    fn read_out(&mut self, last: &Output<D::Memory>, batch: &Batch, output: &mut Vec<f32>) -> Result<(), Fault> {
+        output.clear();
+        if !batch.wanted.is_empty() {
+            self.device.norm_wanted(&batch.wanted, &last.norm)?; // [wanted, hidden]
+            self.device.project([(&last.matrix, Register::Logits)])?; // [wanted, vocabulary]
+            self.device.read(Register::Logits, output)?;
         }
-        self.device.norm_wanted(&batch.wanted, &output.norm)?; // [wanted, hidden]
-        self.device.project([(&output.matrix, Register::Logits)])?; // [wanted, vocabulary]
-        self.device.read(Register::Logits, logits)
+        if !batch.states.is_empty() {
+            let mut states = Vec::new();
+            self.device.norm_wanted(&batch.states, &last.norm)?; // [states, hidden]
+            self.device.read(Register::Input, &mut states)?;
+            output.append(&mut states);
+        }
+        Ok(())
     }
 }
 
@@ -161,7 +167,7 @@ impl<D: Device> Stage for Decoder<D> {
             self.feed_forward(layer)?;
         }
         match &shard.output {
-            Some(matrix) => self.read_out(matrix, batch, output),
+            Some(last) => self.read_out(last, batch, output),
             None => self.device.read(Register::Hidden, output),
         }
     }

@@ -74,6 +74,8 @@ pub(crate) struct Limits {
     pub(crate) choices_max: usize,
     /// Prompts of one `/v1/completions` request.
     pub(crate) prompts_max: usize,
+    /// Texts of one embedding request.
+    pub(crate) embedding_inputs_max: usize,
     /// `top_logprobs` of one request.
     pub(crate) top_logprobs_max: usize,
     /// Time between two signs of life on a stream that has nothing to say yet.

@@ -126,6 +126,18 @@ def test_completions_take_token_ids(client):
     assert reply.usage.prompt_tokens == 3 and reply.usage.completion_tokens == 4
 
 
+def test_embeddings_come_in_order_at_length_one(client):
+    # The package asks for base64 unless told otherwise, and decodes it.
+    texts = ["1 + 1", "hello"]
+    reply = client.embeddings.create(model="default", input=texts)
+    plain = client.embeddings.create(model="default", input=texts, encoding_format="float")
+    vectors = [item.embedding for item in reply.data]
+    assert vectors == [item.embedding for item in plain.data]
+    assert [item.index for item in reply.data] == [0, 1]
+    assert all(math.isclose(math.hypot(*vector), 1, abs_tol=1e-5) for vector in vectors)
+    assert reply.usage.total_tokens == reply.usage.prompt_tokens > 0
+
+
 def test_bad_parameters_raise_bad_request_with_a_message(client):
     with pytest.raises(openai.BadRequestError) as refusal:
         ask(client, "hello", temperature=-1)

@@ -49,6 +49,7 @@ pub(crate) fn vocabulary(pre: &str, specials: &[(&str, u32)], bos: Option<&str>,
         eos,
         end_tokens: vec![eos],
         add_bos: bos.is_some(),
+        add_eos: false,
     }
 }
 

@@ -31,6 +31,7 @@ struct Inner {
     eos: u32,
     end_tokens: Vec<u32>,
     add_bos: bool,
+    add_eos: bool,
 }
 
 /// The tokens around a thought.
@@ -80,6 +81,7 @@ impl Tokenizer {
             eos,
             end_tokens,
             add_bos,
+            add_eos,
             ..
         } = vocabulary;
         let think = think.map(|(open, close)| ThinkTokens { open, close });
@@ -94,6 +96,7 @@ impl Tokenizer {
             eos,
             end_tokens,
             add_bos,
+            add_eos,
         };
         Ok(Tokenizer { inner: Arc::new(inner) })
     }
@@ -128,6 +131,19 @@ impl Tokenizer {
             }
         }
         prompt
+    }
+
+    /// Encodes a text that is complete in at most `tokens_max` tokens, what is too many cut off: behind one BOS and before
+    /// one EOS, if the model wants them.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_whole(&self, text: &str, tokens_max: usize) -> Result<Vec<u32>, ChatError> {
+        let eos = Some(self.inner.eos).filter(|_| self.inner.add_eos);
+        let mut ids = self.encode_with_bos(text)?;
+        ids.truncate(tokens_max.saturating_sub(eos.iter().len()));
+        ids.extend(eos);
+        Ok(ids)
     }
 
     /// Encodes a rendered prompt: special tokens as they are, the text between them as text.
@@ -364,6 +380,20 @@ mod tests {
         let bos = special(&deepseek(), "<｜begin▁of▁sentence｜>");
         assert_eq!(deepseek().encode_with_bos("h").unwrap(), [bos, u32::from(b'h')]);
         assert_eq!(chatml(false).encode_with_bos("h").unwrap(), [u32::from(b'h')]);
+    }
+
+    #[test]
+    fn a_whole_text_keeps_its_end_token_when_it_is_cut() {
+        let mut vocabulary = deepseek_vocabulary();
+        let (bos, eos) = (vocabulary.bos.unwrap(), vocabulary.eos);
+        let plain = Tokenizer::new(vocabulary.clone()).unwrap();
+        vocabulary.add_eos = true;
+        let ended = Tokenizer::new(vocabulary).unwrap();
+        let (a, b) = (u32::from(b'a'), u32::from(b'b'));
+        assert_eq!(plain.encode_whole("ab", 9).unwrap(), [bos, a, b]);
+        assert_eq!(plain.encode_whole("ab", 2).unwrap(), [bos, a]);
+        assert_eq!(ended.encode_whole("ab", 9).unwrap(), [bos, a, b, eos]);
+        assert_eq!(ended.encode_whole("ab", 3).unwrap(), [bos, a, eos]);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct Vocabulary {
     pub end_tokens: Vec<u32>,
     /// Whether plain text gets a `bos` in front.
     pub add_bos: bool,
+    /// Whether plain text that is a whole, not the beginning of one, gets `eos` behind it.
+    pub add_eos: bool,
 }
 
 /// What a token is for.

@@ -65,6 +65,11 @@ impl Dispatcher {
         }
     }
 
+    /// Jobs that one engine holds at most.
+    pub(crate) fn jobs_max(&self) -> usize {
+        self.settings.slots.saturating_add(self.settings.queue_jobs_max)
+    }
+
     /// Gives all jobs to the engine whose turn it is, or none to any.
     pub(crate) fn submit(&self, jobs: Vec<Job>) -> Result<Accepted, Refused> {
         let shape = self.shape.get().ok_or(Refused::NoEngine)?;
@@ -72,7 +77,7 @@ impl Dispatcher {
             return Err(Refused::EmptyPrompt);
         }
         jobs.iter().try_for_each(|job| job.check(shape))?;
-        let jobs_max = self.settings.slots.saturating_add(self.settings.queue_jobs_max);
+        let jobs_max = self.jobs_max();
         if jobs.len() > jobs_max {
             return Err(Refused::TooManyJobs {
                 jobs: jobs.len(),
@@ -93,7 +98,7 @@ impl Dispatcher {
             let (outlet, reply) = open(self.settings.reply_events_max, engine, &self.stations);
             let serial = turns.next_serial;
             turns.next_serial += 1;
-            let sequence = Sequence::new(serial, job, shape.sequence_tokens_max(), outlet);
+            let sequence = Sequence::new(serial, job, shape, outlet);
             if let Some(returned) = self.put(engine, sequence) {
                 // The engine gave up between the look at its state and now.
                 self.pass_on(&mut turns.wheel, returned, engine);

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use crate::dispatch::Station;
 use crate::job::{Event, Finish, Token};
-use crate::model::{LanguageModel, ModelError, ModelShape, Segment};
+use crate::model::{LanguageModel, ModelError, ModelShape, Segment, Wanted};
 use crate::sampler::{SampleError, Scratch};
 use crate::scheduler::{Scheduler, Turn};
 use crate::sequence::Sequence;
@@ -23,6 +23,7 @@ pub(crate) struct Engine {
     stations: Arc<[Station]>,
     index: usize,
     logits: Vec<f32>, // [segments that want logits, vocabulary]
+    states: Vec<f32>, // [states wanted, hidden]
     scratch: Scratch,
 }
 
@@ -33,9 +34,10 @@ pub(crate) struct Remains {
     pub(crate) sequences: Vec<Sequence>,
 }
 
-/// Why a sequence got no token.
-enum NoToken {
+/// Why a sequence got nothing for its row.
+enum NoUse {
     Logits(SampleError),
+    States,
     Panic,
 }
 
@@ -55,6 +57,7 @@ impl Engine {
             stations,
             index,
             logits: Vec::new(),
+            states: Vec::new(),
             scratch: Scratch::default(),
         }
     }
@@ -109,7 +112,7 @@ impl Engine {
         }
     }
 
-    /// Runs the model over these turns; `logits` are then as many rows as turns reach the end of their tokens.
+    /// Runs the model over these turns; `logits` and `states` are then what they want.
     fn forward(&mut self, turns: &[Turn]) -> Result<(), ModelError> {
         let running = &self.scheduler.running;
         let segment = |turn: &Turn| {
@@ -118,19 +121,22 @@ impl Engine {
                 tokens: sequence.next_tokens(turn.tokens),
                 first_position: sequence.computed,
                 block_table: &sequence.block_table,
-                wants_logits: turn.tokens == sequence.remaining(),
+                wanted: sequence.wanted(turn.tokens),
             })
         };
         let batch: Vec<Segment<'_>> = turns.iter().filter_map(segment).collect();
-        let rows = batch.iter().filter(|segment| segment.wants_logits).count();
+        let wants_logits = |segment: &&Segment<'_>| segment.wanted == Wanted::Logits;
+        let logits = batch.iter().filter(wants_logits).count() * self.shape.vocabulary;
+        let states = batch.iter().map(|segment| segment.wanted.states(segment.tokens.len()));
+        let wanted = logits + states.sum::<usize>() * self.shape.hidden;
         self.model.forward(&batch, &mut self.logits)?;
-        let wanted = rows * self.shape.vocabulary;
         if self.logits.len() != wanted {
             let found = self.logits.len();
             return Err(ModelError(format!(
-                "the model gave {found} logits, {wanted} were wanted"
+                "the model gave {found} numbers, {wanted} were wanted"
             )));
         }
+        self.states = self.logits.split_off(logits);
         self.gauges(|gauges| {
             let rows = turns.iter().map(|turn| turn.tokens).sum();
             gauges.batch_rows_last.store(rows, Ordering::Relaxed);
@@ -139,27 +145,32 @@ impl Engine {
         Ok(())
     }
 
-    /// Samples where a row was wanted, gives out tokens, caches full blocks, ends what has ended.
+    /// Samples where logits were wanted, adds up states, gives out both, caches full blocks, ends what has ended.
     fn settle(&mut self, turns: &[Turn]) {
         let alone = turns.len() == 1;
-        let logits = std::mem::take(&mut self.logits);
+        let (logits, states) = (std::mem::take(&mut self.logits), std::mem::take(&mut self.states));
         let mut rows = logits.chunks_exact(self.shape.vocabulary.max(1));
+        let mut states = states.chunks_exact(self.shape.hidden.max(1));
         let mut ended = Vec::new();
         for turn in turns {
             let Some(sequence) = self.scheduler.running.get_mut(turn.running_index) else {
                 continue;
             };
             sequence.in_step = false;
-            if turn.tokens < sequence.remaining() {
-                self.scheduler.commit(*turn);
-                continue;
-            }
-            let row = rows.next().unwrap_or_default();
-            let sampled = sample(sequence, row, &mut self.scratch);
             let serial = sequence.serial;
-            let finish = match sampled {
-                Ok(token) => self.give_out(*turn, token, alone),
-                Err(reason) => Some(self.refuse_row(*turn, &reason)),
+            let finish = match sequence.wanted(turn.tokens) {
+                Wanted::Nothing => {
+                    self.scheduler.commit(*turn);
+                    None
+                }
+                Wanted::Logits => match sample(sequence, rows.next().unwrap_or_default(), &mut self.scratch) {
+                    Ok(token) => self.give_out(*turn, token, alone),
+                    Err(reason) => Some(self.refuse_row(*turn, &reason)),
+                },
+                wanted => {
+                    let own = states.by_ref().take(wanted.states(turn.tokens));
+                    self.add_states(*turn, own)
+                }
             };
             ended.extend(finish.map(|finish| (serial, finish)));
         }
@@ -188,17 +199,38 @@ impl Engine {
         finish
     }
 
+    /// Adds states to a sequence's embedding; how it ended, if they were the last.
+    fn add_states<'a>(&mut self, turn: Turn, states: impl Iterator<Item = &'a [f32]>) -> Option<Finish> {
+        let sequence = self.scheduler.running.get_mut(turn.running_index)?;
+        let embedding = sequence.embedding.as_mut()?;
+        states.for_each(|state| embedding.add(state));
+        if turn.tokens < sequence.remaining() {
+            self.scheduler.commit(turn);
+            return None;
+        }
+        let Some(mean) = sequence.embedding.as_ref()?.mean() else {
+            return Some(self.refuse_row(turn, &NoUse::States));
+        };
+        sequence.outlet.send(Event::Embedding(mean));
+        self.scheduler.commit(turn);
+        Some(Finish::End)
+    }
+
     /// Ends a sequence whose row is no use. What it computed may be no use either, so nobody shall find it in the cache.
-    fn refuse_row(&mut self, turn: Turn, reason: &NoToken) -> Finish {
+    fn refuse_row(&mut self, turn: Turn, reason: &NoUse) -> Finish {
         if let Some(sequence) = self.scheduler.running.get(turn.running_index) {
             self.scheduler.pool.forget(&sequence.block_table);
         }
         match reason {
-            NoToken::Logits(error) => {
+            NoUse::Logits(error) => {
                 self.gauges(|gauges| gauges.rows_not_finite.add(1));
                 Finish::Failed(format!("no token can be chosen: {error}"))
             }
-            NoToken::Panic => Finish::Failed("choosing the token failed".to_owned()),
+            NoUse::States => {
+                self.gauges(|gauges| gauges.rows_not_finite.add(1));
+                Finish::Failed("the text has no embedding: the model's states are not finite numbers".to_owned())
+            }
+            NoUse::Panic => Finish::Failed("choosing the token failed".to_owned()),
         }
     }
 
@@ -253,8 +285,7 @@ impl Engine {
             }
             sequence.in_step = false;
             sequence.paused = false;
-            sequence.block_table.clear();
-            sequence.computed = 0;
+            sequence.restart();
         }
         Remains {
             model: self.model,
@@ -264,11 +295,11 @@ impl Engine {
 }
 
 /// The next token of a sequence. A panic while choosing it ends that sequence, not the engine.
-fn sample(sequence: &mut Sequence, row: &[f32], scratch: &mut Scratch) -> Result<Token, NoToken> {
+fn sample(sequence: &mut Sequence, row: &[f32], scratch: &mut Scratch) -> Result<Token, NoUse> {
     let sampler = &mut sequence.sampler;
     // Unwind safe: on a panic the sampler's sequence ends, and the scratch is filled anew each time.
     match catch_unwind(AssertUnwindSafe(|| sampler.sample(row, scratch))) {
-        Ok(sampled) => sampled.map_err(NoToken::Logits),
-        Err(_) => Err(NoToken::Panic),
+        Ok(sampled) => sampled.map_err(NoUse::Logits),
+        Err(_) => Err(NoUse::Panic),
     }
 }

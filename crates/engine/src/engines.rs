@@ -7,7 +7,7 @@ use std::thread::{Builder, JoinHandle};
 
 use crate::dispatch::{Accepted, Dispatcher};
 use crate::job::{Job, Refused};
-use crate::model::ModelShape;
+use crate::model::{ModelShape, Pooling};
 use crate::settings::{EngineError, EngineSettings, ModelFactory};
 use crate::status::{EngineState, EngineStatus};
 use crate::worker::Worker;
@@ -80,8 +80,16 @@ impl Engines {
             vocabulary: 0,
             context_tokens: 0,
             kv_blocks: 0,
+            hidden: 0,
+            pooling: Pooling::Last,
         };
         self.dispatcher.shape.get().copied().unwrap_or(none)
+    }
+
+    /// Jobs that one engine holds at most, running and waiting.
+    #[must_use]
+    pub fn jobs_max(&self) -> usize {
+        self.dispatcher.jobs_max()
     }
 
     /// A look at every engine, in order of their indices.

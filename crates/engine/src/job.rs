@@ -49,11 +49,22 @@ impl Default for Sampling {
     }
 }
 
-/// One prompt to continue.
+/// What a job asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// The tokens that go on from the prompt.
+    Tokens,
+    /// The prompt's embedding.
+    Embedding,
+}
+
+/// One prompt, and what is asked about it.
 #[derive(Debug, Clone)]
 pub struct Job {
     /// Token ids, at least one.
     pub prompt: Vec<u32>,
+    /// What to give out; all that is said of tokens below means nothing to an embedding.
+    pub want: Want,
     /// How tokens are chosen.
     pub sampling: Sampling,
     /// Most tokens to give out; the context may end the answer earlier.
@@ -66,7 +77,7 @@ pub struct Job {
     pub cache_scope: u64,
 }
 
-/// One thing that happened to a job, in order: `Started`, any number of `Token`, `Finished`.
+/// One thing that happened to a job, in order: `Started`, any number of `Token` or one `Embedding`, `Finished`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The job left the queue.
@@ -76,6 +87,8 @@ pub enum Event {
     },
     /// The next token.
     Token(Token),
+    /// What the prompt's tokens come to, not normalised.
+    Embedding(Vec<f32>),
     /// The end; nothing follows.
     Finished(Finish),
 }
@@ -94,7 +107,7 @@ pub struct Token {
 /// How a job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finish {
-    /// The model gave an end token.
+    /// The model gave an end token, or the embedding is complete.
     End,
     /// `output_tokens_max` or the context was reached.
     Length,
@@ -135,6 +148,14 @@ pub enum Refused {
         /// Longest sequence, prompt and output together.
         context_tokens: usize,
     },
+    /// The text to embed is longer than the context.
+    #[error("the text has {tokens} tokens, the context is {context_tokens}: shorten the text")]
+    TextTooLong {
+        /// Tokens of the text.
+        tokens: usize,
+        /// Longest sequence.
+        context_tokens: usize,
+    },
     /// A job without a prompt token, or no job at all.
     #[error("the prompt is empty: send at least one token")]
     EmptyPrompt,
@@ -159,6 +180,20 @@ pub enum Refused {
 }
 
 impl Job {
+    /// A job for the embedding of a text.
+    #[must_use]
+    pub fn embedding(text: Vec<u32>, cache_scope: u64) -> Job {
+        Job {
+            prompt: text,
+            want: Want::Embedding,
+            sampling: Sampling::default(),
+            output_tokens_max: 0,
+            end_tokens: Arc::default(),
+            ignore_end: false,
+            cache_scope,
+        }
+    }
+
     /// Whether a model of this shape can run the job.
     ///
     /// # Errors
@@ -168,12 +203,7 @@ impl Job {
         if self.prompt.is_empty() {
             return Err(Refused::EmptyPrompt);
         }
-        if self.prompt.len() >= context_tokens {
-            return Err(Refused::PromptTooLong {
-                tokens: self.prompt.len(),
-                context_tokens,
-            });
-        }
+        self.check_length(context_tokens)?;
         let biased = self.sampling.logit_bias.iter().map(|(token, _)| *token);
         let mut tokens = self.prompt.iter().copied().chain(biased);
         if let Some(token) = tokens.find(|token| *token as usize >= shape.vocabulary) {
@@ -183,6 +213,16 @@ impl Job {
             });
         }
         self.sampling.check()
+    }
+
+    /// Whether the prompt leaves room for what is asked.
+    fn check_length(&self, context_tokens: usize) -> Result<(), Refused> {
+        let tokens = self.prompt.len();
+        match self.want {
+            Want::Tokens if tokens >= context_tokens => Err(Refused::PromptTooLong { tokens, context_tokens }),
+            Want::Embedding if tokens > context_tokens => Err(Refused::TextTooLong { tokens, context_tokens }),
+            Want::Tokens | Want::Embedding => Ok(()),
+        }
     }
 }
 
@@ -233,16 +273,20 @@ impl Sampling {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Pooling;
 
     const SHAPE: ModelShape = ModelShape {
         vocabulary: 100,
         context_tokens: 64,
         kv_blocks: 3,
+        hidden: 2,
+        pooling: Pooling::Last,
     };
 
     fn job(prompt_tokens: usize) -> Job {
         Job {
             prompt: vec![7; prompt_tokens],
+            want: Want::Tokens,
             sampling: Sampling::default(),
             output_tokens_max: 8,
             end_tokens: Arc::from([]),
@@ -270,6 +314,18 @@ mod tests {
         };
         assert_eq!(job(64).check(&roomy), Err(refused));
         assert_eq!(job(0).check(&roomy), Err(Refused::EmptyPrompt));
+    }
+
+    #[test]
+    fn a_text_to_embed_may_fill_context_and_pool() {
+        let text = |tokens| Job::embedding(vec![7; tokens], 0);
+        assert_eq!(text(48).check(&SHAPE), Ok(()));
+        let refused = Refused::TextTooLong {
+            tokens: 49,
+            context_tokens: 48,
+        };
+        assert_eq!(text(49).check(&SHAPE), Err(refused));
+        assert_eq!(text(0).check(&SHAPE), Err(Refused::EmptyPrompt));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod blocks;
 mod dispatch;
+mod embedding;
 mod engine;
 mod engines;
 mod inbox;
@@ -24,8 +25,8 @@ mod simulation;
 
 pub use dispatch::Accepted;
 pub use engines::Engines;
-pub use job::{Event, Finish, Job, Refused, Sampling, Token};
-pub use model::{BLOCK_TOKENS, LanguageModel, ModelError, ModelShape, Segment};
+pub use job::{Event, Finish, Job, Refused, Sampling, Token, Want};
+pub use model::{BLOCK_TOKENS, LanguageModel, ModelError, ModelShape, Pooling, Segment, Wanted};
 pub use replies::Replies;
 pub use settings::{EngineError, EngineSettings, EngineSpec, ModelFactory};
 pub use status::{EngineState, EngineStatus};

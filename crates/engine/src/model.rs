@@ -17,6 +17,21 @@ pub struct ModelShape {
     pub context_tokens: usize,
     /// KV blocks of [`BLOCK_TOKENS`] tokens; block ids are below it.
     pub kv_blocks: usize,
+    /// Elements of a token's state.
+    pub hidden: usize,
+    /// What a text's embedding is made of.
+    pub pooling: Pooling,
+}
+
+/// Whose states make a text's embedding. A token's state is what the model has of it after the final norm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// The last token's: it has seen all the others.
+    Last,
+    /// The mean over all tokens.
+    Mean,
+    /// The first token's.
+    First,
 }
 
 impl ModelShape {
@@ -40,13 +55,38 @@ pub struct Segment<'a> {
     pub first_position: usize,
     /// Blocks of the sequence, enough for `first_position + tokens.len()` positions.
     pub block_table: &'a [u32],
-    /// Whether the logits after the last of `tokens` are wanted.
-    pub wants_logits: bool,
+    /// What is wanted of it.
+    pub wanted: Wanted,
+}
+
+/// What is wanted of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Nothing yet: more tokens of its sequence are to come.
+    Nothing,
+    /// The logits after its last token.
+    Logits,
+    /// The state of its last token.
+    LastState,
+    /// The states of all its tokens.
+    EveryState,
+}
+
+impl Wanted {
+    /// How many states are wanted of a segment of so many tokens.
+    #[must_use]
+    pub fn states(self, tokens: usize) -> usize {
+        match self {
+            Wanted::Nothing | Wanted::Logits => 0,
+            Wanted::LastState => 1,
+            Wanted::EveryState => tokens,
+        }
+    }
 }
 
 /// A model as the engine sees it.
 ///
-/// Built, used and dropped on one thread, so it need not be `Send`. The row of a segment must depend on that
+/// Built, used and dropped on one thread, so it need not be `Send`. What is given for a segment must depend on that
 /// sequence's own tokens only, to the last bit: not on the batch, the chunking or the blocks' ids.
 pub trait LanguageModel {
     /// The model's sizes.
@@ -55,11 +95,12 @@ pub trait LanguageModel {
     /// Runs one step: stores keys and values of every segment's tokens, attends to everything before them.
     ///
     /// * `batch` at least one segment
-    /// * `logits` cleared, then filled with [segments that want logits, vocabulary], in segment order
+    /// * `output` cleared, then filled with [segments that want logits, vocabulary], after them [states, hidden], both in
+    ///   the order of segments and tokens
     ///
     /// # Errors
     /// When the step did not happen. The engine then drops this model, builds another, and recomputes elsewhere.
-    fn forward(&mut self, batch: &[Segment<'_>], logits: &mut Vec<f32>) -> Result<(), ModelError>;
+    fn forward(&mut self, batch: &[Segment<'_>], output: &mut Vec<f32>) -> Result<(), ModelError>;
 }
 
 /// Why a model could not be built or could not run a step, in words for the operator.

@@ -134,8 +134,7 @@ impl Scheduler {
                 return true;
             }
             self.pool.release_all(&sequence.block_table);
-            sequence.block_table.clear();
-            sequence.computed = 0;
+            sequence.restart();
             return false;
         }
     }
@@ -197,8 +196,11 @@ impl Scheduler {
         Some(tokens)
     }
 
-    /// The name of the block that the sequence computes next, if it has tokens to fill it.
+    /// The name of the block that the sequence computes next, if it has tokens to fill it and could have it from another.
     fn next_link(&self, sequence: &Sequence) -> Option<Link> {
+        if !sequence.may_adopt() {
+            return None;
+        }
         let index = sequence.computed / BLOCK_TOKENS;
         let before = sequence.block_table.get(..index)?;
         let tokens = sequence.block_tokens(index)?;
@@ -234,8 +236,7 @@ impl Scheduler {
         };
         let mut sequence = self.running.remove(place);
         self.pool.release_all(&sequence.block_table);
-        sequence.block_table.clear();
-        sequence.computed = 0;
+        sequence.restart();
         self.preemptions += 1;
         self.wait(sequence);
         true
@@ -262,12 +263,12 @@ enum Victim {
     YoungerThan(u64),
 }
 
-/// Takes over cached blocks after those that the sequence has computed. The last token is always computed: its logits
-/// are wanted.
+/// Takes over cached blocks after those that the sequence has computed. The last token is always computed: its logits or
+/// state are wanted.
 fn adopt_cached(pool: &mut BlockPool, sequence: &mut Sequence) {
     let whole_blocks = (sequence.len() - 1) / BLOCK_TOKENS;
     let table = &sequence.block_table;
-    if sequence.computed != table.len() * BLOCK_TOKENS {
+    if sequence.computed != table.len() * BLOCK_TOKENS || !sequence.may_adopt() {
         return;
     }
     for index in table.len()..whole_blocks {

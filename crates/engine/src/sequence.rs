@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use crate::blocks::blocks_for;
-use crate::job::{Event, Finish, Job, Token};
-use crate::model::BLOCK_TOKENS;
+use crate::embedding::Embedding;
+use crate::job::{Event, Finish, Job, Token, Want};
+use crate::model::{BLOCK_TOKENS, ModelShape, Pooling, Wanted};
 use crate::prefix::BlockTokens;
 use crate::replies::Outlet;
 use crate::sampler::Sampler;
@@ -34,6 +35,8 @@ pub(crate) struct Sequence {
     pub(crate) in_step: bool,
     /// Failed steps it was in, since it last got a token in a step of its own.
     pub(crate) strikes: usize,
+    /// What it gives out if that is not tokens.
+    pub(crate) embedding: Option<Embedding>,
     /// Prompt, then output.
     tokens: Vec<u32>,
     prompt_tokens: usize,
@@ -44,9 +47,20 @@ pub(crate) struct Sequence {
 }
 
 impl Sequence {
-    /// A job that was checked; `sequence_tokens_max` is what every engine can hold.
-    pub(crate) fn new(serial: u64, job: Job, sequence_tokens_max: usize, outlet: Outlet) -> Self {
+    /// A job that was checked; `shape` is what every engine can hold.
+    pub(crate) fn new(serial: u64, mut job: Job, shape: &ModelShape, outlet: Outlet) -> Self {
+        let embedding = (job.want == Want::Embedding).then(|| Embedding::new(shape.pooling));
+        if embedding.is_some() && shape.pooling == Pooling::First {
+            // A token's state depends on those before it only: the rest would be computed for nothing.
+            job.prompt.truncate(1);
+        }
         let prompt_tokens = job.prompt.len();
+        let tokens_max = match job.want {
+            Want::Tokens => prompt_tokens
+                .saturating_add(job.output_tokens_max)
+                .min(shape.sequence_tokens_max()),
+            Want::Embedding => usize::MAX,
+        };
         Self {
             serial,
             cache_scope: job.cache_scope,
@@ -58,11 +72,10 @@ impl Sequence {
             paused: false,
             in_step: false,
             strikes: 0,
+            embedding,
             tokens: job.prompt,
             prompt_tokens,
-            tokens_max: prompt_tokens
-                .saturating_add(job.output_tokens_max)
-                .min(sequence_tokens_max),
+            tokens_max,
             end_tokens: job.end_tokens,
             ignore_end: job.ignore_end,
         }
@@ -90,6 +103,30 @@ impl Sequence {
     /// Tokens still to compute before the next one can be chosen, at least 1.
     pub(crate) fn remaining(&self) -> usize {
         self.tokens.len().saturating_sub(self.computed)
+    }
+
+    /// What is wanted of its next `count` tokens.
+    pub(crate) fn wanted(&self, count: usize) -> Wanted {
+        let is_last = count >= self.remaining();
+        match &self.embedding {
+            Some(embedding) => embedding.wanted(is_last),
+            None if is_last => Wanted::Logits,
+            None => Wanted::Nothing,
+        }
+    }
+
+    /// Whether it can go on from blocks that were computed for others.
+    pub(crate) fn may_adopt(&self) -> bool {
+        !self.embedding.as_ref().is_some_and(Embedding::wants_every_state)
+    }
+
+    /// Notes that its blocks are gone: it is computed from its beginning again.
+    pub(crate) fn restart(&mut self) {
+        self.block_table.clear();
+        self.computed = 0;
+        if let Some(embedding) = &mut self.embedding {
+            embedding.restart();
+        }
     }
 
     /// The next `count` tokens to compute.

@@ -11,13 +11,15 @@ use std::thread::{ThreadId, current};
 
 use engine::{
     BLOCK_TOKENS, EngineError, EngineSettings, EngineSpec, EngineState, Engines, Event, Finish, Job, LanguageModel,
-    ModelError, ModelFactory, ModelShape, Refused, Replies, Sampling, Segment,
+    ModelError, ModelFactory, ModelShape, Pooling, Refused, Replies, Sampling, Segment, Want, Wanted,
 };
 
 const SHAPE: ModelShape = ModelShape {
     vocabulary: 50,
     context_tokens: 200,
     kv_blocks: 64,
+    hidden: 1,
+    pooling: Pooling::Last,
 };
 
 /// Lets steps through one by one, or all.
@@ -68,7 +70,7 @@ impl LanguageModel for Counting {
             None => {}
         }
         logits.clear();
-        for segment in batch.iter().filter(|segment| segment.wants_logits) {
+        for segment in batch.iter().filter(|segment| segment.wanted == Wanted::Logits) {
             let next = segment.tokens.last().map_or(0, |token| (*token as usize + 1) % 50);
             logits.extend((0..50).map(|id| if id == next { 9.0_f32 } else { 0.0 }));
         }
@@ -120,6 +122,7 @@ fn start(settings: EngineSettings) -> Bench {
 fn job(first: u32, output_tokens_max: usize) -> Job {
     Job {
         prompt: vec![first],
+        want: Want::Tokens,
         sampling: Sampling {
             temperature: 0.0,
             ..Sampling::default()
@@ -152,6 +155,7 @@ async fn hear(replies: &mut Replies) -> (Vec<u32>, Finish) {
         match event {
             Event::Started { .. } => assert!(tokens.is_empty()),
             Event::Token(token) => tokens.push(token.id),
+            Event::Embedding(_) => panic!("nobody asked for an embedding"),
             Event::Finished(finish) => {
                 assert_eq!(replies.next().await, None, "nothing follows the end");
                 return (tokens, finish);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Barrier;
 use std::time::Instant;
 
-use engine::{BLOCK_TOKENS, LanguageModel, Segment};
+use engine::{BLOCK_TOKENS, LanguageModel, Segment, Wanted};
 use library::Gguf;
 use models::{DeviceSpec, KvFormat, Layout, Model, Options, Placement, Share};
 
@@ -119,7 +119,7 @@ pub fn answer(engine: &mut dyn LanguageModel, talk: &Talk, said: Option<&[Vec<u3
                 tokens,
                 first_position: prompt.len() + index - 1,
                 block_table,
-                wants_logits: true,
+                wanted: Wanted::Logits,
             })
             .collect();
         engine.forward(&batch, &mut logits).map_err(|error| error.to_string())?;
@@ -151,7 +151,11 @@ pub fn read(engine: &mut dyn LanguageModel, prompt: &[u32], block_table: &[u32])
             tokens,
             first_position,
             block_table,
-            wants_logits: first_position + tokens.len() == prompt.len(),
+            wanted: if first_position + tokens.len() == prompt.len() {
+                Wanted::Logits
+            } else {
+                Wanted::Nothing
+            },
         };
         engine
             .forward(&[segment], &mut logits)

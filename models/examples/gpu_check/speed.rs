@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use engine::{BLOCK_TOKENS, LanguageModel, Segment};
+use engine::{BLOCK_TOKENS, LanguageModel, Segment, Wanted};
 use library::Gguf;
 use models::{CardStatus, Config, DeviceFacts, DeviceKind, DeviceSpec, KvFormat, Model, Placement, Rates, Work};
 
@@ -109,7 +109,7 @@ fn prefill(engine: &mut dyn LanguageModel, speed: &Speed, tokens: &[u32]) -> Out
             tokens: &tokens[..speed.prompt_tokens],
             first_position: 0,
             block_table: &block_table,
-            wants_logits: true,
+            wanted: Wanted::Logits,
         };
         engine
             .forward(&[segment], &mut logits)
@@ -147,7 +147,7 @@ fn streams_step(engine: &mut dyn LanguageModel, speed: &Speed, tokens: &[u32], s
                     tokens: &tokens[at..=at],
                     first_position: speed.history_tokens + step,
                     block_table,
-                    wants_logits: true,
+                    wanted: Wanted::Logits,
                 })
                 .collect();
             engine.forward(&batch, &mut logits).map_err(|error| error.to_string())?;

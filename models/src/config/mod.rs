@@ -2,6 +2,7 @@
 
 mod rope;
 
+use engine::Pooling;
 use kernels::KvFormat;
 use library::Gguf;
 
@@ -64,6 +65,8 @@ pub struct Config {
     pub rms_epsilon: f32,
     /// Rotary frequencies.
     pub rope: Rope,
+    /// What a text's embedding is made of.
+    pub pooling: Pooling,
 }
 
 impl Config {
@@ -99,6 +102,7 @@ impl Config {
                 frequencies: Vec::new(),
                 magnitude: 1.0,
             },
+            pooling: keys.pooling()?,
         };
         keys.refuse_variants()?;
         tensors::check(&config, gguf)?;
@@ -152,6 +156,17 @@ impl Keys<'_> {
             Ok(found)
         } else {
             Err(self.refuse(name, found, "a finite number above 0"))
+        }
+    }
+
+    /// A model that was not made for embeddings says nothing of it or has 0: its last token's state has seen the text.
+    fn pooling(&self) -> Result<Pooling, ModelsError> {
+        let name = "pooling_type";
+        match self.has(name).then(|| self.number(name, 0, u64::MAX)).transpose()? {
+            None | Some(0 | 3) => Ok(Pooling::Last),
+            Some(1) => Ok(Pooling::Mean),
+            Some(2) => Ok(Pooling::First),
+            Some(found) => Err(self.refuse(name, found, "0 to 3")),
         }
     }
 

@@ -84,10 +84,13 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    fn compute(&self, batch: &Batch, steps: usize, logits: &mut Vec<f32>) -> Result<(), Fault> {
+    fn compute(&self, batch: &Batch, steps: usize, output: &mut Vec<f32>) -> Result<(), Fault> {
         let pieces = batch.pieces(self.piece_rows(batch, steps));
-        let pieces_sent = pieces.len();
-        let (reply, replies) = sync_channel::<Reply>(pieces_sent);
+        let lengths: Vec<usize> = pieces
+            .iter()
+            .map(|piece| piece.wanted.len() * self.shape.vocabulary)
+            .collect();
+        let (reply, replies) = sync_channel::<Reply>(pieces.len());
         for batch in pieces {
             let mut values = Vec::new();
             embed(&self.embedding, &batch, &mut values)?;
@@ -101,10 +104,14 @@ impl Lane {
         }
         // Who drops a task drops its sender: when all are gone, nobody will answer.
         drop(reply);
-        for _ in 0..pieces_sent {
+        let mut states = Vec::new();
+        for logits in lengths {
             let values = replies.recv().map_err(|_| self.pipeline.crew.fault())??;
-            logits.extend_from_slice(&values);
+            let (logits, own) = values.split_at_checked(logits).ok_or("a piece lacks logits")?;
+            output.extend_from_slice(logits);
+            states.extend_from_slice(own);
         }
+        output.append(&mut states);
         Ok(())
     }
 
@@ -123,11 +130,11 @@ impl LanguageModel for Lane {
         self.shape
     }
 
-    fn forward(&mut self, segments: &[Segment<'_>], logits: &mut Vec<f32>) -> Result<(), ModelError> {
+    fn forward(&mut self, segments: &[Segment<'_>], output: &mut Vec<f32>) -> Result<(), ModelError> {
         let batch = Batch::new(segments, self.shape)?;
-        logits.clear();
+        output.clear();
         let steps = self.pipeline.crew.clock.begin_step();
-        let computed = self.compute(&batch, steps, logits);
+        let computed = self.compute(&batch, steps, output);
         self.pipeline.crew.clock.end_step();
         computed.map_err(|error| ModelError(error.to_string()))
     }

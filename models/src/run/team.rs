@@ -151,7 +151,7 @@ impl Leader {
         }
     }
 
-    /// The logits of all requests' wanted rows, `[wanted, vocabulary]`.
+    /// The logits of all requests' wanted rows, `[wanted, vocabulary]`, and after them their states, `[states, hidden]`.
     fn compute(&self, requests: &[Request]) -> Reply {
         let mut batch = Batch::default();
         for request in requests {
@@ -175,20 +175,24 @@ impl Leader {
         self.gather(&replies, batch.wanted.len())
     }
 
-    /// Puts the parts' columns together.
+    /// Puts the parts' columns together. States are whole in every part: the first one's are taken.
     fn gather(&self, replies: &[Receiver<Reply>], wanted: usize) -> Reply {
         let vocabulary: usize = self.columns.iter().sum();
         let mut logits = vec![0.0; wanted * vocabulary];
-        let mut first = 0;
+        let (mut first, mut states) = (0, Vec::new());
         for (reply, columns) in replies.iter().zip(&self.columns) {
             // The first device that failed has said why; the others only that they do not go on.
             let part = reply.recv().ok().and_then(Result::ok);
             let part = part.ok_or_else(|| self.failure.fault())?;
+            if first == 0 {
+                states = part.get(wanted * columns..).unwrap_or_default().to_vec();
+            }
             for (row, part) in logits.chunks_exact_mut(vocabulary).zip(part.chunks_exact(*columns)) {
                 row[first..first + columns].copy_from_slice(part);
             }
             first += columns;
         }
+        logits.append(&mut states);
         Ok(logits)
     }
 
@@ -196,12 +200,14 @@ impl Leader {
     fn answer(&self, requests: Vec<Request>, computed: Reply) -> Result<(), String> {
         let vocabulary: usize = self.columns.iter().sum();
         match computed {
-            Ok(logits) => {
-                let mut rest = &logits[..];
+            Ok(rows) => {
+                let wanted = |request: &Request| request.batch.wanted.len() * vocabulary;
+                let (mut logits, mut states) = rows.split_at(requests.iter().map(wanted).sum());
                 for request in requests {
-                    let (own, others) = rest.split_at(request.batch.wanted.len() * vocabulary);
-                    rest = others;
-                    let _ = request.reply.try_send(Ok(own.to_vec()));
+                    let mut own = take(&mut logits, wanted(&request)).to_vec();
+                    let hidden = request.batch.states.len() * self.embedding.columns();
+                    own.extend_from_slice(take(&mut states, hidden));
+                    let _ = request.reply.try_send(Ok(own));
                 }
                 Ok(())
             }
@@ -214,6 +220,13 @@ impl Leader {
             }
         }
     }
+}
+
+/// The next `count` numbers of `rest`, as far as it has them.
+fn take<'a>(rest: &mut &'a [f32], count: usize) -> &'a [f32] {
+    let (taken, left) = rest.split_at(count.min(rest.len()));
+    *rest = left;
+    taken
 }
 
 /// An engine of a team: its own queue and places, on blocks of its own in the devices' common pool.
@@ -245,8 +258,8 @@ impl LanguageModel for Member {
         self.shape
     }
 
-    fn forward(&mut self, segments: &[Segment<'_>], logits: &mut Vec<f32>) -> Result<(), ModelError> {
-        *logits = self.compute(segments).map_err(|error| ModelError(error.to_string()))?;
+    fn forward(&mut self, segments: &[Segment<'_>], output: &mut Vec<f32>) -> Result<(), ModelError> {
+        *output = self.compute(segments).map_err(|error| ModelError(error.to_string()))?;
         Ok(())
     }
 }

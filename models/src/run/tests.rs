@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use engine::{LanguageModel, ModelShape, Segment};
+use engine::{LanguageModel, ModelShape, Pooling, Segment, Wanted};
 use kernels::{Format, PackedMatrix};
 
 use super::{Lane, Meeting, Member, Opening, Pipeline, Seat, Team};
@@ -16,6 +16,8 @@ const SHAPE: ModelShape = ModelShape {
     vocabulary: 4,
     context_tokens: 64,
     kv_blocks: 4,
+    hidden: 4,
+    pooling: Pooling::Last,
 };
 
 /// What the test's devices do at a step.
@@ -86,7 +88,7 @@ fn step(model: &mut dyn LanguageModel) -> Result<Vec<f32>, String> {
         tokens: &[3],
         first_position: 0,
         block_table: &[0],
-        wants_logits: true,
+        wanted: Wanted::Logits,
     };
     let mut logits = Vec::new();
     match model.forward(&[segment], &mut logits) {

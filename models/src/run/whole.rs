@@ -34,10 +34,10 @@ impl LanguageModel for Whole {
         self.shape
     }
 
-    fn forward(&mut self, segments: &[Segment<'_>], logits: &mut Vec<f32>) -> Result<(), ModelError> {
+    fn forward(&mut self, segments: &[Segment<'_>], output: &mut Vec<f32>) -> Result<(), ModelError> {
         let batch = Batch::new(segments, self.shape)?;
         let computed = embed(&self.embedding, &batch, &mut self.hidden)
-            .and_then(|()| self.stage.forward(0, &batch, &self.hidden, logits));
+            .and_then(|()| self.stage.forward(0, &batch, &self.hidden, output));
         computed.map_err(|error| ModelError(error.to_string()))
     }
 }

@@ -1,6 +1,6 @@
 //! The decoder on a card (or its emulator): it agrees with the processor, and with itself however it is dealt out.
 
-use engine::{LanguageModel, Segment};
+use engine::{LanguageModel, Segment, Wanted};
 use models::{DeviceSpec, KvFormat, Layout, Model, Options, Placement, Share};
 
 use crate::make::{CONTEXT_TOKENS, Noise, Recipe, Sequence, cpu_model_with};
@@ -153,7 +153,7 @@ fn rows_of_several_sequences_are_told_apart_and_only_wanted_rows_answer() {
         .zip(&prompts)
         .enumerate()
         .map(|(index, (sequence, prompt))| Segment {
-            wants_logits: index != 1,
+            wanted: if index == 1 { Wanted::Nothing } else { Wanted::Logits },
             ..sequence.segment(prompt)
         })
         .collect();
@@ -163,5 +163,49 @@ fn rows_of_several_sequences_are_told_apart_and_only_wanted_rows_answer() {
     for (found, expected) in logits.chunks_exact(recipe.vocabulary).zip([&alone[0], &alone[2]]) {
         let divergence = divergence(expected, found);
         assert!(divergence < 1e-5, "{divergence:e}");
+    }
+}
+
+#[test]
+fn states_on_cards_are_near_the_processors_and_the_same_bits_however_they_are_dealt_out() {
+    let recipe = Recipe::new("qwen2", kinds);
+    let tokens = Noise(14).tokens(30, recipe.vocabulary);
+    let states = |engine: &mut dyn LanguageModel, wanted| {
+        let sequence = Sequence::new(3, tokens.len());
+        let segment = Segment {
+            wanted,
+            ..sequence.segment(&tokens)
+        };
+        let mut output = Vec::new();
+        // Logits of the same rows beside them, as both are read out of the same registers.
+        let beside = Sequence::new(20, tokens.len());
+        engine
+            .forward(&[segment, beside.segment(&tokens)], &mut output)
+            .unwrap();
+        output.split_off(recipe.vocabulary)
+    };
+    let expected = states(&mut cpu_model_with(&recipe.gguf(), KvFormat::F16), Wanted::EveryState);
+    let mut of_one_card = Vec::new();
+    for placement in [Placement::Replicas, Placement::Pipeline, Placement::Tensor] {
+        let model = on(&recipe, of_cards(layout(placement, &recipe, 2)), KvFormat::F16);
+        let engine = &mut *model.engine(1).unwrap();
+        let found = states(engine, Wanted::EveryState);
+        assert!(
+            found.ends_with(&states(engine, Wanted::LastState)),
+            "{}",
+            placement.name()
+        );
+        if of_one_card.is_empty() {
+            of_one_card.clone_from(&found);
+        }
+        assert!(found == of_one_card, "{}", placement.name());
+    }
+    let dot = |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
+    let rows = of_one_card
+        .chunks_exact(recipe.hidden)
+        .zip(expected.chunks_exact(recipe.hidden));
+    for (found, expected) in rows {
+        let cosine = dot(found, expected) / (dot(found, found) * dot(expected, expected)).sqrt();
+        assert!(cosine > 0.999, "{cosine}");
     }
 }

@@ -1,6 +1,6 @@
 //! A row's logits depend on its own sequence only, to the last bit.
 
-use engine::{LanguageModel, Segment};
+use engine::{LanguageModel, Segment, Wanted};
 use library::TensorType;
 use models::{CpuModel, KvFormat, Weights};
 
@@ -109,7 +109,7 @@ fn a_decode_beside_a_prefill_is_the_decode_alone() {
     let mut logits = Vec::new();
     let (listener, silent) = (Sequence::new(30, 16), tokens(16, 3));
     let unwanted = Segment {
-        wants_logits: false,
+        wanted: Wanted::Nothing,
         ..listener.segment(&silent)
     };
     model
@@ -174,7 +174,7 @@ fn a_segment_that_does_not_fit_is_an_error_and_the_model_goes_on() {
         tokens: &[1, 2, 3],
         first_position: 0,
         block_table: &table,
-        wants_logits: true,
+        wanted: Wanted::Logits,
     };
     let misfits = [
         ("no tokens", Segment { tokens: &[], ..fits }),

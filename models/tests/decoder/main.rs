@@ -11,4 +11,5 @@ mod loading;
 mod make;
 mod placements;
 mod refusals;
+mod states;
 mod truth;

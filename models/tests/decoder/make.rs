@@ -2,7 +2,7 @@
 
 use candle_core::quantized::QTensor;
 use candle_core::{Device, Tensor};
-use engine::{BLOCK_TOKENS, LanguageModel, Segment};
+use engine::{BLOCK_TOKENS, LanguageModel, Segment, Wanted};
 use library::testing::GgufFile;
 use library::{Gguf, TensorType};
 use models::{CpuModel, KvFormat, Weights};
@@ -225,7 +225,7 @@ impl Sequence {
             tokens,
             first_position: self.position,
             block_table: &self.block_table,
-            wants_logits: true,
+            wanted: Wanted::Logits,
         }
     }
 

@@ -42,7 +42,7 @@ pub fn layout(placement: Placement, recipe: &Recipe, devices: usize) -> Layout {
     }
 }
 
-fn model(gguf: Gguf, layout: Layout) -> Model {
+pub fn model(gguf: Gguf, layout: Layout) -> Model {
     let options = Options {
         context_tokens: CONTEXT_TOKENS,
         kv_format: KvFormat::F16,

@@ -44,6 +44,16 @@ pub(crate) enum ApiError {
         /// Tokens that one conversation may hold.
         context_tokens: usize,
     },
+    /// A text to embed is longer than the context. The same wording.
+    #[error(
+        "this model's maximum context length is {context_tokens} tokens, and the input has {tokens} tokens: shorten it"
+    )]
+    TextTooLong {
+        /// Tokens of the text.
+        tokens: usize,
+        /// Tokens that the context holds.
+        context_tokens: usize,
+    },
     /// No such model.
     #[error("model {asked} does not exist here: use {names}")]
     UnknownModel {
@@ -129,6 +139,7 @@ impl ApiError {
             | ApiError::Field { .. }
             | ApiError::Unsupported { .. }
             | ApiError::ContextExceeded { .. }
+            | ApiError::TextTooLong { .. }
             | ApiError::BodyCut => StatusCode::BAD_REQUEST,
             ApiError::UnknownModel { .. } | ApiError::UnknownRoute(_) => StatusCode::NOT_FOUND,
             ApiError::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -155,7 +166,7 @@ impl ApiError {
             ApiError::Malformed(_) => "invalid_json",
             ApiError::Field { .. } => "invalid_value",
             ApiError::Unsupported { .. } => "unsupported_parameter",
-            ApiError::ContextExceeded { .. } => "context_length_exceeded",
+            ApiError::ContextExceeded { .. } | ApiError::TextTooLong { .. } => "context_length_exceeded",
             ApiError::UnknownModel { .. } => "model_not_found",
             ApiError::ModelLoad(_) => "model_load_failed",
             ApiError::UnknownRoute(_) => "unknown_url",

@@ -213,6 +213,7 @@ impl Generation {
                 }
                 Ok(Some(step))
             }
+            Some(Event::Embedding(_)) => Err(self.failed("the engine gave an embedding instead of tokens")),
             Some(Event::Finished(Finish::End)) => Ok(Some(progress.ended(choice, FinishReason::Stop))),
             Some(Event::Finished(Finish::Length)) => Ok(Some(progress.ended(choice, FinishReason::Length))),
             Some(Event::Finished(Finish::Failed(reason))) => Err(self.failed(&reason)),

@@ -8,6 +8,8 @@ mod body;
 mod chat;
 mod check;
 mod completions;
+mod embed;
+mod embeddings;
 mod error;
 mod framing;
 mod generation;
@@ -52,6 +54,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/chat/completions", post(chat::create))
         .route("/v1/completions", post(completions::create))
         .route("/completions", post(completions::create))
+        .route("/v1/embeddings", post(embeddings::create))
+        .route("/embeddings", post(embeddings::create))
         .route("/v1/models", get(models::list))
         .route("/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::HeaderValue;
 use axum::response::Response;
 use chat::{ReplyDecoder, Start};
-use engine::{Accepted, Job, Refused};
+use engine::{Accepted, Job, Refused, Want};
 use uuid::Uuid;
 
 use super::Api;
@@ -18,7 +18,7 @@ use crate::http::RequestId;
 use crate::roster::Lease;
 
 /// All jobs share one scope of cached prompts, for all clients here are one consumer.
-const CACHE_SCOPE: u64 = 0;
+pub(crate) const CACHE_SCOPE: u64 = 0;
 
 /// A request that an engine has taken.
 pub(crate) struct Submitted {
@@ -145,6 +145,7 @@ fn jobs<'a>(model: &'a Lease, prompt: &'a [u32], options: &'a Options) -> impl I
         sampling.seed = sampling.seed.wrapping_add(choice as u64);
         Job {
             prompt: prompt.to_vec(),
+            want: Want::Tokens,
             sampling,
             output_tokens_max: options.output_tokens_max.min(room),
             end_tokens: Arc::clone(&model.end_tokens),
@@ -154,7 +155,8 @@ fn jobs<'a>(model: &'a Lease, prompt: &'a [u32], options: &'a Options) -> impl I
     })
 }
 
-fn refusal(model: &Lease, refused: Refused) -> ApiError {
+/// What a client is told of what the engines refuse.
+pub(crate) fn refusal(model: &Lease, refused: Refused) -> ApiError {
     match refused {
         Refused::QueueFull {
             waiting,
@@ -178,6 +180,7 @@ fn refusal(model: &Lease, refused: Refused) -> ApiError {
             prompt_tokens: tokens,
             context_tokens,
         },
+        Refused::TextTooLong { tokens, context_tokens } => ApiError::TextTooLong { tokens, context_tokens },
         Refused::EmptyPrompt => {
             ApiError::field("prompt", "prompt has no tokens: give a text of at least one character")
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use engine::{BLOCK_TOKENS, LanguageModel, Segment};
+use engine::{BLOCK_TOKENS, LanguageModel, Segment, Wanted};
 use models::{CpuModel, Weights};
 
 use super::SEED;
@@ -97,7 +97,7 @@ impl Runner {
                 tokens: &self.tokens[first_position..end],
                 first_position,
                 block_table: &self.block_table,
-                wants_logits: end == count,
+                wanted: if end == count { Wanted::Logits } else { Wanted::Nothing },
             };
             step(&mut self.model, &[segment], &mut self.logits)?;
             first_position = end;
@@ -113,7 +113,7 @@ impl Runner {
                 tokens: &self.tokens[position..=position],
                 first_position: position,
                 block_table: &self.block_table,
-                wants_logits: true,
+                wanted: Wanted::Logits,
             };
             step(&mut self.model, &[segment], &mut self.logits)?;
         }
@@ -133,7 +133,7 @@ impl Runner {
                     tokens: &self.tokens[at..=at],
                     first_position: position,
                     block_table,
-                    wants_logits: true,
+                    wanted: Wanted::Logits,
                 }
             };
             let batch: Vec<Segment<'_>> = tables.iter().map(Vec::as_slice).enumerate().map(segment).collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
-use engine::{BLOCK_TOKENS, Engines, Event, Finish, Job, ModelError, ModelFactory, Sampling};
+use engine::{BLOCK_TOKENS, Engines, Event, Finish, Job, ModelError, ModelFactory, Sampling, Want};
 use models::{CpuModel, Weights};
 use tokio::runtime::Runtime;
 
@@ -122,6 +122,7 @@ impl Asker {
     fn ask(&self, prompt: Vec<u32>, output_tokens: usize) -> Result<Answer, Failure> {
         let job = Job {
             prompt,
+            want: Want::Tokens,
             sampling: Sampling {
                 temperature: 0.0,
                 ..Sampling::default()
@@ -156,7 +157,7 @@ impl Asker {
                     Event::Finished(Finish::Failed(why)) => {
                         return Err(Failure::Fault(anyhow!("the engine failed: {why}")));
                     }
-                    Event::Finished(Finish::End | Finish::Length) => {}
+                    Event::Embedding(_) | Event::Finished(Finish::End | Finish::Length) => {}
                 }
             }
             Ok(answer)

@@ -261,6 +261,7 @@ impl Reader<'_> {
             logit_bias_max: self.number("logit_bias", 0..=1_000_000)?,
             choices_max: self.number("choices", 1..=1024)?,
             prompts_max: self.number("prompts", 1..=1024)?,
+            embedding_inputs_max: self.number("embedding_inputs", 1..=4096)?,
             top_logprobs_max: self.number("top_logprobs", 0..=1024)?,
             keep_alive: self.seconds("keep_alive_seconds", 1..=3600)?,
             default_output_tokens: self.number("output_tokens", 1..=10_000_000)?,

@@ -114,6 +114,7 @@ pub(crate) const SETTINGS: &[Setting] = {
         setting(Requests, "logit_bias", "COUNT", "300", "Entries of `logit_bias`"),
         setting(Requests, "choices", "COUNT", "8", "Choices, `n`"),
         setting(Requests, "prompts", "COUNT", "8", "Prompts of one completion request"),
+        setting(Requests, "embedding_inputs", "COUNT", "256", "Texts of one embedding request"),
         setting(Requests, "top_logprobs", "COUNT", "20", "Alternatives shown per token"),
         setting(Connections, "connections", "COUNT", "2048", "Connections; past it the longest idle one is closed"),
         setting(Connections, "connections_per_ip", "COUNT", "64", "The same for each address but loopback"),

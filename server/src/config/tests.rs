@@ -92,6 +92,7 @@ fn every_setting_can_be_given_in_all_three_ways() {
             "context" => "64",
             "kv_tokens" => "512",
             "store" => "/models",
+            "aliases" => "gpt-4=default",
             _ => setting.default,
         };
         let file = format!("{} = {text:?}\n", setting.key);

@@ -23,8 +23,9 @@ struct Hold {
 }
 
 impl Lease {
-    /// How long the model stays after its last request, from now on.
-    pub(crate) fn keep(&self, keep: KeepAlive) {
+    /// How long the model stays after its last request, from now on, where a request says so.
+    pub(crate) fn keep(&self, keep: Option<KeepAlive>) {
+        let Some(keep) = keep else { return };
         if let Some(entry) = self
             .hold
             .inner

@@ -244,6 +244,7 @@ fn converted(vocabulary: library::Vocabulary) -> chat::Vocabulary {
         eos: vocabulary.eos,
         end_tokens: vocabulary.end_tokens,
         add_bos: vocabulary.add_bos,
+        add_eos: vocabulary.add_eos,
     }
 }
 

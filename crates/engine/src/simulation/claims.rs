@@ -5,19 +5,22 @@ use std::sync::Arc;
 use super::model::{Faults, lock};
 use super::world::{World, answer, random_job, settings};
 use crate::dispatch::Station;
-use crate::job::{Finish, Job, Refused, Sampling};
-use crate::model::ModelShape;
+use crate::job::{Finish, Job, Refused, Sampling, Want};
+use crate::model::{ModelShape, Pooling};
 use crate::status::EngineState;
 
-const SHAPE: ModelShape = ModelShape {
+pub(super) const SHAPE: ModelShape = ModelShape {
     vocabulary: 32,
     context_tokens: 100,
     kv_blocks: 40,
+    hidden: 3,
+    pooling: Pooling::Last,
 };
 
-fn job(prompt: Vec<u32>, output_tokens_max: usize) -> Job {
+pub(super) fn job(prompt: Vec<u32>, output_tokens_max: usize) -> Job {
     Job {
         prompt,
+        want: Want::Tokens,
         sampling: Sampling::default(),
         output_tokens_max,
         end_tokens: Arc::from([]),
@@ -26,14 +29,14 @@ fn job(prompt: Vec<u32>, output_tokens_max: usize) -> Job {
     }
 }
 
-fn prompt(tokens: usize, family: u32) -> Vec<u32> {
+pub(super) fn prompt(tokens: usize, family: u32) -> Vec<u32> {
     (0..u32::try_from(tokens).unwrap())
         .map(|position| (position * 5 + family) % 31)
         .collect()
 }
 
 /// Everyone works and reads to the end, and nothing may be left.
-fn finish(world: &mut World) {
+pub(super) fn finish(world: &mut World) {
     world.run_to_the_end();
     world.check_end();
 }

@@ -3,11 +3,12 @@
 //! `TANDEM_SIMULATION_SEEDS` sets how many; a failure prints its seed, and `TANDEM_SIMULATION_FIRST` starts there.
 
 mod claims;
+mod embeddings;
 mod model;
 mod world;
 
 use crate::job::{Job, Refused};
-use crate::model::ModelShape;
+use crate::model::{ModelShape, Pooling};
 use model::{Dice, Faults, lock};
 use world::{World, random_job, settings};
 
@@ -39,6 +40,8 @@ fn random_world(seed: u64, faults: Faults) -> World {
         vocabulary: dice.between(8, 40),
         context_tokens: dice.between(8, 120),
         kv_blocks: dice.between(1, 24),
+        hidden: dice.between(1, 4),
+        pooling: dice.pick(&[Pooling::Last, Pooling::Mean, Pooling::First]),
     };
     let mut settings = settings(dice.between(1, 3));
     settings.slots = dice.between(1, 6);

@@ -1,11 +1,11 @@
-//! A model whose logits depend on the tokens found in its simulated KV blocks, and on nothing else.
+//! A model whose logits and states depend on the tokens found in its simulated KV blocks, and on nothing else.
 //!
 //! A wrong table, a stale block or a wrong position changes the answer. It also says so itself: every step checks what
 //! [`Segment`] promises, and complaints end in [`Script::violations`].
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::model::{BLOCK_TOKENS, LanguageModel, ModelError, ModelShape, Segment};
+use crate::model::{BLOCK_TOKENS, LanguageModel, ModelError, ModelShape, Segment, Wanted};
 use crate::sampler::random::{draw, draw_below, mix};
 
 /// What lies in one slot of a block: position and token.
@@ -126,7 +126,7 @@ impl LanguageModel for ScriptedModel {
         self.shape
     }
 
-    fn forward(&mut self, batch: &[Segment<'_>], logits: &mut Vec<f32>) -> Result<(), ModelError> {
+    fn forward(&mut self, batch: &[Segment<'_>], output: &mut Vec<f32>) -> Result<(), ModelError> {
         let mut script = lock(&self.script);
         let wrong = check(batch, &self.shape);
         script.violations.extend(wrong);
@@ -137,14 +137,15 @@ impl LanguageModel for ScriptedModel {
         let rows: usize = batch.iter().map(|segment| segment.tokens.len()).sum();
         script.rows += rows;
         script.largest_step = script.largest_step.max(rows);
-        logits.clear();
+        output.clear();
         for segment in batch {
             let cells = &mut script.cells[self.engine];
             for (position, token) in (segment.first_position..).zip(segment.tokens) {
                 cells[cell(segment, position)] = Some((position, *token));
             }
         }
-        let mut spoilt = Vec::new();
+        let mut states = Vec::new();
+        let mut spoilt = 0;
         for segment in batch {
             let seen = read(segment, &script.cells[self.engine]);
             let tokens = match seen {
@@ -158,15 +159,23 @@ impl LanguageModel for ScriptedModel {
                 script.faults_done += 1;
                 return Err(ModelError("scripted: poison".to_owned()));
             }
-            if segment.wants_logits {
-                if script.throw(faults.not_a_number) {
-                    spoilt.push(logits.len());
-                }
-                logits.extend(logits_after(&tokens, self.shape.vocabulary));
+            let count = segment.wanted.states(segment.tokens.len());
+            let (rows, first) = if segment.wanted == Wanted::Logits {
+                output.extend(logits_after(&tokens, self.shape.vocabulary));
+                (&mut *output, self.shape.vocabulary)
+            } else {
+                let ends = tokens.len() - count + 1..=tokens.len();
+                states.extend(ends.flat_map(|end| state_after(&tokens[..end], self.shape.hidden)));
+                (&mut states, count * self.shape.hidden)
+            };
+            if first > 0 && script.throw(faults.not_a_number) {
+                spoilt += 1;
+                let first = rows.len() - first;
+                rows[first] = f32::NAN;
             }
         }
-        script.rows_spoilt += spoilt.len();
-        spoilt.into_iter().for_each(|row| logits[row] = f32::NAN);
+        output.append(&mut states);
+        script.rows_spoilt += spoilt;
         if script.throw(faults.error) {
             return Err(ModelError("scripted: error after the step".to_owned()));
         }
@@ -184,6 +193,12 @@ pub(super) fn logits_after(tokens: &[u32], vocabulary: usize) -> Vec<f32> {
         .fold(0, |hash, token| mix(hash ^ u64::from(*token)).wrapping_add(1));
     let logit = |id| f32::from(u16::try_from(draw(hash, id) >> 48).unwrap()) / 8192.0;
     (0..vocabulary as u64).map(logit).collect()
+}
+
+/// The last one's state after these tokens: noise from -4 to 4.
+pub(super) fn state_after(tokens: &[u32], hidden: usize) -> Vec<f32> {
+    let noise = logits_after(&[tokens, &[u32::MAX]].concat(), hidden);
+    noise.into_iter().map(|value| value - 4.0).collect()
 }
 
 fn cell(segment: &Segment<'_>, position: usize) -> usize {

@@ -5,11 +5,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::model::{Dice, Faults, Script, ScriptedModel, lock, logits_after};
+use super::model::{Dice, Faults, Script, ScriptedModel, lock, logits_after, state_after};
 use crate::blocks::blocks_for;
 use crate::dispatch::Dispatcher;
-use crate::job::{Event, Finish, Job, Refused, Sampling};
-use crate::model::{BLOCK_TOKENS, LanguageModel, ModelShape};
+use crate::job::{Event, Finish, Job, Refused, Sampling, Want};
+use crate::model::{BLOCK_TOKENS, LanguageModel, ModelShape, Pooling};
 use crate::replies::Replies;
 use crate::sampler::random::mix;
 use crate::sampler::{Sampler, Scratch};
@@ -28,6 +28,7 @@ pub(super) struct Client {
     pub(super) replies: Option<Replies>,
     pub(super) started: Option<usize>,
     pub(super) tokens: Vec<u32>,
+    pub(super) embedding: Option<Vec<f32>>,
     pub(super) finish: Option<Finish>,
 }
 
@@ -96,6 +97,7 @@ impl World {
                 replies: Some(replies),
                 started: None,
                 tokens: Vec::new(),
+                embedding: None,
                 finish: None,
             });
         }
@@ -138,6 +140,10 @@ impl World {
                 Event::Token(token) => {
                     assert!(client.started.is_some(), "a token before the start");
                     client.tokens.push(token.id);
+                }
+                Event::Embedding(values) => {
+                    assert!(client.started.is_some(), "an embedding before the start");
+                    assert_eq!(client.embedding.replace(values), None, "two embeddings");
                 }
                 Event::Finished(finish) => client.finish = Some(finish),
             }
@@ -229,6 +235,15 @@ impl World {
 
 /// What a client heard is what the model says when asked alone, from the first token on.
 fn check_answer(client: &Client, shape: &ModelShape) {
+    if client.job.want == Want::Embedding {
+        assert_eq!(client.tokens, [0; 0], "{:?}", client.job);
+        if client.embedding.is_some() || client.finish == Some(Finish::End) {
+            let expected = embedding(&client.job.prompt, shape);
+            assert_eq!(client.embedding, Some(expected), "{:?}", client.job);
+        }
+        return;
+    }
+    assert_eq!(client.embedding, None, "{:?}", client.job);
     let (tokens, finish) = answer(&client.job, shape);
     match &client.finish {
         Some(Finish::Failed(_)) | None => {
@@ -260,6 +275,23 @@ pub(super) fn answer(job: &Job, shape: &ModelShape) -> (Vec<u32>, Finish) {
     (tokens.split_off(job.prompt.len()), finish)
 }
 
+/// The model's own embedding of a text.
+pub(super) fn embedding(text: &[u32], shape: &ModelShape) -> Vec<f32> {
+    let state = |end: usize| state_after(&text[..end], shape.hidden);
+    match shape.pooling {
+        Pooling::Last => state(text.len()),
+        Pooling::First => state(1),
+        Pooling::Mean => {
+            let mut sum = vec![0.0; shape.hidden];
+            for end in 1..=text.len() {
+                let values = state(end).into_iter().map(f64::from);
+                sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+            }
+            sum.iter().map(|sum| (sum / text.len() as f64) as f32).collect()
+        }
+    }
+}
+
 /// A job of random size and sampling; prompts often begin alike.
 pub(super) fn random_job(dice: &mut Dice, shape: &ModelShape) -> Job {
     let longest = shape.sequence_tokens_max() - 1;
@@ -280,8 +312,12 @@ pub(super) fn random_job(dice: &mut Dice, shape: &ModelShape) -> Job {
         u32::try_from(token % vocabulary).unwrap()
     });
     let prompt = prompt.collect();
+    if dice.one_in(4) {
+        return Job::embedding(prompt, dice.below(2) as u64);
+    }
     Job {
         prompt,
+        want: Want::Tokens,
         sampling: random_sampling(dice),
         output_tokens_max: dice.pick(&[0, 1, 2, 5, 20, 1000]),
         end_tokens: Arc::from([END]),

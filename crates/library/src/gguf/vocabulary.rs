@@ -31,6 +31,8 @@ pub struct Vocabulary {
     pub end_tokens: Vec<u32>,
     /// Whether ordinary text gets the begin token in front.
     pub add_bos: bool,
+    /// Whether ordinary text gets the end token behind it, as models made for embeddings ask for.
+    pub add_eos: bool,
     /// The model's own chat template, in Jinja.
     pub chat_template: Option<String>,
 }
@@ -70,6 +72,7 @@ impl Vocabulary {
             eos,
             end_tokens,
             add_bos,
+            add_eos: metadata.flag_or("tokenizer.ggml.add_eos_token", false)?,
             chat_template,
         })
     }

@@ -44,38 +44,44 @@ pub(crate) fn completion_request(request: GenerateRequest, rules: &Rules<'_>) ->
         ));
     }
     Ok(CompletionRequest {
-        prompts: prompts(request.prompt, rules)?,
+        prompts: sources("prompt", request.prompt, rules.limits.prompts_max, rules.vocabulary)?,
         options,
     })
 }
 
-fn prompts(given: Field<Prompt>, rules: &Rules<'_>) -> Result<Vec<PromptSource>, ApiError> {
-    let prompts_max = rules.limits.prompts_max.min(LIST_CEILING);
-    let allowed = || format!("a text, a list of token ids, or a list of 1 to {prompts_max} of either");
+/// The texts or token ids of a field that may have one or up to `sources_max` of either.
+pub(crate) fn sources(
+    param: &str,
+    given: Field<Prompt>,
+    sources_max: usize,
+    vocabulary: usize,
+) -> Result<Vec<PromptSource>, ApiError> {
+    let sources_max = sources_max.min(LIST_CEILING);
+    let allowed = || format!("a text, a list of token ids, or a list of 1 to {sources_max} of either");
     let prompt = match given {
         Field::Value(prompt) => prompt,
-        Field::Other(given) => return Err(refuse("prompt", &given, allowed())),
+        Field::Other(given) => return Err(refuse(param, &given, allowed())),
     };
     match prompt {
-        Prompt::Texts(_, sent) | Prompt::IdLists(_, sent) if !(1..=prompts_max).contains(&sent) => {
-            Err(refuse("prompt", &Given::List(sent), allowed()))
+        Prompt::Texts(_, sent) | Prompt::IdLists(_, sent) if !(1..=sources_max).contains(&sent) => {
+            Err(refuse(param, &Given::List(sent), allowed()))
         }
         Prompt::Text(text) => Ok(vec![PromptSource::Text(text)]),
         Prompt::Texts(texts, _) => Ok(texts.into_iter().map(PromptSource::Text).collect()),
-        Prompt::Ids(ids) => Ok(vec![token_ids("prompt", ids, rules)?]),
+        Prompt::Ids(ids) => Ok(vec![token_ids(param, ids, vocabulary)?]),
         Prompt::IdLists(lists, _) => {
-            let each = |(index, ids)| token_ids(&format!("prompt[{index}]"), ids, rules);
+            let each = |(index, ids)| token_ids(&format!("{param}[{index}]"), ids, vocabulary);
             lists.into_iter().enumerate().map(each).collect()
         }
-        Prompt::Refused { item, found } => Err(refuse(&format!("prompt[{item}]"), &found, allowed())),
+        Prompt::Refused { item, found } => Err(refuse(&format!("{param}[{item}]"), &found, allowed())),
     }
 }
 
-fn token_ids(param: &str, ids: Vec<u32>, rules: &Rules<'_>) -> Result<PromptSource, ApiError> {
+fn token_ids(param: &str, ids: Vec<u32>, vocabulary: usize) -> Result<PromptSource, ApiError> {
     if ids.is_empty() {
         return Err(refuse(param, &"an empty list", "at least one token id"));
     }
-    in_vocabulary(param, &ids, rules.vocabulary)?;
+    in_vocabulary(param, &ids, vocabulary)?;
     Ok(PromptSource::Ids(ids))
 }
 

@@ -4,6 +4,7 @@
 
 mod chat_request;
 mod completion_request;
+mod embedding_request;
 mod field;
 mod messages;
 mod options;
@@ -16,7 +17,8 @@ mod tests;
 use crate::app::{Limits, SamplingDefaults};
 
 pub(crate) use chat_request::{ChatRequest, Showing, chat_request};
-pub(crate) use completion_request::{CompletionRequest, PromptSource, completion_request, in_vocabulary};
+pub(crate) use completion_request::{CompletionRequest, PromptSource, completion_request, in_vocabulary, sources};
+pub(crate) use embedding_request::{EmbeddingInputs, embedding_request};
 pub(crate) use field::{count, flag_or, refuse, text};
 pub(crate) use messages::messages;
 pub(crate) use options::{Delivery, Options, TokenNames, model, stop, streams};

@@ -61,9 +61,7 @@ async fn answer(
     let asked = name.clone();
     let work = async move |api: Arc<Api>, model: Lease| {
         let loaded = Instant::now();
-        if let Some(keep_alive) = keep_alive {
-            model.keep(keep_alive);
-        }
+        model.keep(keep_alive);
         if is_empty {
             let name = asked.as_deref().unwrap_or(&model.card.id);
             return without_text(endpoint, name, "load");

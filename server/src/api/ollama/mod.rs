@@ -3,6 +3,7 @@
 
 mod answer;
 mod body;
+mod embed;
 mod error;
 mod options;
 mod prompt;
@@ -35,5 +36,7 @@ pub(super) fn router() -> Router<Arc<Api>> {
     Router::new()
         .route("/api/chat", post(answer::chat))
         .route("/api/generate", post(answer::generate))
+        .route("/api/embed", post(embed::embed))
+        .route("/api/embeddings", post(embed::embeddings))
         .route("/api/version", get(version::version))
 }

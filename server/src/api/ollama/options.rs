@@ -198,6 +198,7 @@ mod tests {
 
     fn limits() -> Limits {
         Limits {
+            embedding_inputs_max: 8,
             body_bytes_max: 1024,
             messages_max: 4,
             stop_strings_max: 4,

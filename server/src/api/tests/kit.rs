@@ -10,7 +10,8 @@ use axum::middleware::from_fn;
 use axum::response::Response;
 use chat::{ChatTemplate, Tokenizer, Vocabulary};
 use engine::{
-    BLOCK_TOKENS, EngineSettings, EngineSpec, Engines, LanguageModel, ModelError, ModelFactory, ModelShape, Segment,
+    BLOCK_TOKENS, EngineSettings, EngineSpec, Engines, LanguageModel, ModelError, ModelFactory, ModelShape, Pooling,
+    Segment, Wanted,
 };
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -85,6 +86,8 @@ impl Kit {
             vocabulary: VOCABULARY as usize,
             context_tokens: self.context_tokens,
             kv_blocks: 256,
+            hidden: 2,
+            pooling: Pooling::Last,
         };
         let factory: ModelFactory = Arc::new(move |_engine| {
             let (reply, gate, steps_left) = (reply.clone(), self.gate.clone(), self.good_steps);
@@ -136,6 +139,7 @@ fn limits(keep_alive: Duration) -> Limits {
         logit_bias_max: 300,
         choices_max: 8,
         prompts_max: 8,
+        embedding_inputs_max: 8,
         top_logprobs_max: 20,
         keep_alive,
         default_output_tokens: 100,
@@ -163,6 +167,7 @@ fn tokenizer() -> Tokenizer {
         eos: END,
         end_tokens: vec![END],
         add_bos: true,
+        add_eos: false,
     };
     Tokenizer::new(vocabulary).unwrap()
 }
@@ -236,7 +241,7 @@ impl LanguageModel for Reciter {
             for (offset, token) in segment.tokens.iter().enumerate() {
                 self.stored.insert(place(segment.first_position + offset), *token);
             }
-            if segment.wants_logits {
+            if segment.wanted == Wanted::Logits {
                 let end = segment.first_position + segment.tokens.len();
                 let seen: Vec<u32> = (0..end).map(|position| self.stored[&place(position)]).collect();
                 let next = self.next(&seen);

@@ -15,6 +15,7 @@ pub(crate) mod prompt;
 
 pub(crate) mod chat;
 pub(crate) mod completion;
+pub(crate) mod embedding;
 pub(crate) mod json;
 pub(crate) mod reply;
 

@@ -45,6 +45,7 @@ fn a_vocabulary_comes_out_as_it_went_in() {
         eos: 3,
         end_tokens: vec![2, 3],
         add_bos: false,
+        add_eos: false,
         chat_template: Some("{{ messages[0].content }}".into()),
     };
     assert_eq!(vocabulary(&file), expected);
@@ -180,6 +181,8 @@ fn llama_3_text_begins_with_the_begin_token_unless_the_file_says_otherwise() {
     };
     assert!(vocabulary(&llama()).add_bos);
     assert!(!vocabulary(&llama().flag("tokenizer.ggml.add_bos_token", false)).add_bos);
+    assert!(!vocabulary(&llama()).add_eos);
+    assert!(vocabulary(&llama().flag("tokenizer.ggml.add_eos_token", true)).add_eos);
 }
 
 #[test]

@@ -22,6 +22,7 @@ fn limits() -> Limits {
         logit_bias_max: 300,
         choices_max: 8,
         prompts_max: 8,
+        embedding_inputs_max: 8,
         top_logprobs_max: 20,
         keep_alive: Duration::from_secs(10),
         default_output_tokens: 4096,
