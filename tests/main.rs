@@ -17,6 +17,7 @@ mod chat_api;
 mod completions_api;
 mod embeddings_api;
 mod models_api;
+mod ollama_models;
 
 mod hostile_bodies;
 mod hostile_numbers;

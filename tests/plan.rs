@@ -43,7 +43,7 @@ fn check_refused(arguments: &[&str], code: i32, words: &[&str]) {
 }
 
 /// A 32b in Q4_K_M as far as its header goes; the weights are a hole in the file.
-fn hollow_32b(folder: &Path) -> String {
+pub(crate) fn hollow_32b(folder: &Path) -> String {
     const LAYERS: u64 = 64;
     let mut tensors = Vec::new();
     let mut end = 0;
@@ -81,7 +81,7 @@ fn hollow_32b(folder: &Path) -> String {
     add("output.weight", &[5120, 152_064], q6);
     let mut header = b"GGUF\x03\0\0\0".to_vec();
     header.extend((3 + 12 * LAYERS).to_le_bytes());
-    header.extend(10_u64.to_le_bytes());
+    header.extend(13_u64.to_le_bytes());
     header.extend(
         [
             text("general.architecture"),
@@ -111,6 +111,16 @@ fn hollow_32b(folder: &Path) -> String {
         header.extend(value.to_le_bytes());
     }
     header.extend([text("general.file_type"), [4_u32, 15].map(u32::to_le_bytes).concat()].concat());
+    for (key, value) in [
+        ("general.name", "DeepSeek R1 Distill Qwen 32B"),
+        ("tokenizer.chat_template", "{{ messages }}<think>"),
+    ] {
+        header.extend([text(key), 8_u32.to_le_bytes().to_vec(), text(value)].concat());
+    }
+    let tokens = ["a", "b", "c", "d", "e", "f", "<think>", "</think>"];
+    header.extend([text("tokenizer.ggml.tokens"), [9_u32, 8].map(u32::to_le_bytes).concat()].concat());
+    header.extend((tokens.len() as u64).to_le_bytes());
+    tokens.iter().for_each(|token| header.extend(text(token)));
     header.extend(tensors);
     let path = folder.join("32b.gguf");
     let mut file = File::create(&path).unwrap();

@@ -320,13 +320,22 @@ fn only_the_server_knows_flags_environment_and_http() {
             ],
         );
     }
-    let words = ["TcpStream::connect", "hyper::client", "reqwest", "hf_hub"];
     for room in ["crates/chat", "crates/engine", "models", "kernels"] {
-        check_words(room, &words);
+        check_words(room, &OUTBOUND);
     }
     // The commands that talk to a running server.
-    check_words_outside("server", Some("server/src/client"), &words);
+    check_words_outside("server", Some("server/src/client"), &OUTBOUND);
 }
+
+#[test]
+fn only_pulling_opens_a_connection() {
+    check_words("crates/library/src/gguf", &OUTBOUND);
+    check_words("crates/library/src/store", &OUTBOUND);
+    check_words("crates/library/src/testing", &OUTBOUND);
+}
+
+/// What opens a connection to elsewhere.
+const OUTBOUND: [&str; 5] = ["TcpStream::connect", "hyper::client", "reqwest", "hf_hub", "ureq"];
 
 /// No word of `words` stands in the program of `room`.
 fn check_words(room: &str, words: &[&str]) {
@@ -409,6 +418,8 @@ fn each_outside_crate_stays_in_the_rooms_it_is_for() {
         ("tracing", &["server"]),
         ("plotters", &["server"]),
         ("sha2", &["library"]),
+        ("hf-hub", &["library"]),
+        ("ureq", &["library"]),
         ("serde", &["library", "server"]),
     ] {
         for (room, manifest) in manifests {

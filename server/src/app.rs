@@ -1,10 +1,12 @@
 //! What every request handler shares: the models, the limits, the counters, and whether we are leaving.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::roster::Roster;
+use crate::shelf::Shelf;
 
 /// The running program as the routes see it: built once at start-up, shared by reference, never changed.
 pub(crate) struct App {
@@ -16,6 +18,8 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     /// Set when the process has been told to stop.
     pub(crate) drain: Drain,
+    /// The model files there are.
+    pub(crate) shelf: Arc<Shelf>,
     /// What Ollama's clients are told and shown.
     pub(crate) ollama: OllamaManners,
 }

@@ -18,6 +18,7 @@ mod pace;
 mod paint;
 mod plan;
 mod roster;
+mod shelf;
 mod start;
 mod units;
 

@@ -45,6 +45,8 @@ use wire::given::shown;
 pub(crate) struct Api {
     app: Arc<App>,
     text_lane: TextLane,
+    /// For work on model files, so that no disk keeps texts waiting.
+    file_lane: TextLane,
 }
 
 /// All routes over `app`. Addresses without `/v1` are there because half of LobeChat's guides leave it out.
@@ -76,6 +78,7 @@ impl Api {
     fn new(app: Arc<App>) -> Api {
         Api {
             text_lane: TextLane::new(),
+            file_lane: TextLane::new(),
             app,
         }
     }

@@ -58,6 +58,11 @@ pub(crate) enum ClientError {
 }
 
 impl ClientError {
+    /// Whether nothing is there that could be asked.
+    pub(crate) fn is_nobody(&self) -> bool {
+        matches!(self, ClientError::NoServer { .. } | ClientError::Foreign { .. })
+    }
+
     /// Whether the server does not know the thing that was asked for.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, ClientError::Refused { status: 404, .. })

@@ -1,38 +1,50 @@
-//! `tandem list`: the models of all stores, as Ollama lists them.
+//! `tandem list`: the models of all stores and of the hub's cache, as Ollama lists them.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use library::store::Listed;
-
 use super::{Environment, columns};
-use crate::config::stores;
+use crate::config::{hub_cache, own_store, stores};
 use crate::failure::Failure;
+
+/// One line of the list.
+struct Row {
+    name: String,
+    /// Short; none where there is no manifest that it could be of.
+    id: Option<String>,
+    bytes: u64,
+    modified: SystemTime,
+}
 
 /// Prints those whose names begin with `prefix`; a manifest that cannot be read is said on stderr and left out.
 ///
 /// # Errors
 /// None that are known.
 pub(super) fn run(prefix: &str, environment: &Environment) -> Result<ExitCode, Failure> {
-    let mut seen = BTreeSet::new();
-    let mut models: Vec<Listed> = Vec::new();
-    for store in stores(environment) {
-        let listing = store.list();
-        for refused in &listing.refused {
-            crate::warn(refused);
-        }
-        // A name in two stores means the first one's model.
-        models.extend(
-            listing
-                .models
-                .into_iter()
-                .filter(|model| begins_with(&model.name.to_string(), prefix) && seen.insert(model.name.clone())),
-        );
+    let listing = library::store::list(&stores(&own_store(environment), environment));
+    for refused in &listing.refused {
+        crate::warn(refused);
     }
-    models.sort_by_key(|model| Reverse(model.modified));
-    crate::print(&page(&models, SystemTime::now()))
+    let stored = listing.models.into_iter().map(|model| Row {
+        name: model.name.to_string(),
+        id: Some(model.id.short().to_owned()),
+        bytes: model.bytes,
+        modified: model.modified,
+    });
+    let cached = hub_cache(environment).into_iter().flat_map(|cache| cache.list());
+    let cached = cached.map(|model| Row {
+        name: model.name.to_string(),
+        id: None,
+        bytes: model.bytes,
+        modified: model.modified,
+    });
+    let mut rows: Vec<Row> = stored
+        .chain(cached)
+        .filter(|row| begins_with(&row.name, prefix))
+        .collect();
+    rows.sort_by_key(|row| Reverse(row.modified));
+    crate::print(&page(&rows, SystemTime::now()))
 }
 
 /// Upper and lower case are no difference, as in Ollama's list.
@@ -41,12 +53,12 @@ fn begins_with(name: &str, prefix: &str) -> bool {
     head.is_some_and(|head| head.eq_ignore_ascii_case(prefix))
 }
 
-fn page(models: &[Listed], now: SystemTime) -> String {
+fn page(models: &[Row], now: SystemTime) -> String {
     let mut rows = vec![["NAME", "ID", "SIZE", "MODIFIED"].map(str::to_owned).to_vec()];
     rows.extend(models.iter().map(|model| {
         vec![
-            model.name.to_string(),
-            model.id.short().to_owned(),
+            model.name.clone(),
+            model.id.clone().unwrap_or_else(|| "-".to_owned()),
             size(model.bytes),
             ago(now.duration_since(model.modified).unwrap_or_default()),
         ]

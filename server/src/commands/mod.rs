@@ -1,8 +1,10 @@
 //! The commands that Ollama's users know: models looked at, fetched, run, and what a server holds of them.
 
+mod change;
 mod completions;
 mod list;
 mod loaded;
+mod pull;
 mod run;
 mod server;
 mod show;
@@ -15,6 +17,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::Said;
 use crate::failure::Failure;
+pub(crate) use pull::PullWords;
 pub(crate) use run::RunWords;
 use server::Server;
 pub(crate) use show::ShowWords;
@@ -24,10 +27,20 @@ pub(crate) use show::ShowWords;
 pub(crate) enum Words {
     /// Print a completion script.
     Completions(clap_complete::Shell),
+    /// Give a model a second name.
+    Copy {
+        from: String,
+        to: String,
+        host: Option<String>,
+    },
     /// List the models of the stores whose names begin so.
     List { prefix: String },
     /// List the models that a server has loaded.
     Ps { host: Option<String> },
+    /// Fetch a model.
+    Pull(PullWords),
+    /// Remove models.
+    Remove { models: Vec<String>, host: Option<String> },
     /// Talk to a model.
     Run(RunWords),
     /// Tell what a model is.
@@ -41,8 +54,11 @@ impl Words {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Words::Completions(_) => "completions",
+            Words::Copy { .. } => "cp",
             Words::List { .. } => "list",
             Words::Ps { .. } => "ps",
+            Words::Pull(_) => "pull",
+            Words::Remove { .. } => "rm",
             Words::Run(_) => "run",
             Words::Show(_) => "show",
             Words::Stop { .. } => "stop",
@@ -55,6 +71,9 @@ impl Words {
     }
 }
 
+const HERE: &str = "Asks the server, which lets go of what it has loaded. Where none was named and none answers, or the usual one does \
+     not know the model, our own store is changed directly.";
+
 /// The subcommands for the command line's parser.
 pub(crate) fn commands() -> Vec<Command> {
     let list = Command::new("list")
@@ -65,7 +84,10 @@ pub(crate) fn commands() -> Vec<Command> {
                 .value_name("PREFIX")
                 .help("Only models whose names begin so"),
         )
-        .after_help("Looks in OLLAMA_MODELS, ~/.ollama/models, and the folders of Ollama's service; changes nothing.");
+        .after_help(
+            "Looks in our own store, the Hugging Face hub's cache, OLLAMA_MODELS, ~/.ollama/models, and the folders of \
+             Ollama's service; changes nothing.",
+        );
     let ps = Command::new("ps")
         .about("List the models that a server has loaded")
         .arg(host());
@@ -73,7 +95,28 @@ pub(crate) fn commands() -> Vec<Command> {
         .about("Let go of a model that a server has loaded")
         .arg(model("A loaded model"))
         .arg(host());
-    vec![run::command(), list, show::command(), ps, stop, completions::command()]
+    let copy = Command::new("cp")
+        .about("Give a model a second name; its files are not copied")
+        .arg(model("A model that is there"))
+        .arg(Arg::new("to").value_name("NAME").required(true).help("Its second name"))
+        .arg(host())
+        .after_help(HERE);
+    let remove = Command::new("rm")
+        .about("Remove models, and the files that no other one needs")
+        .arg(model("Models of our own store; other stores are only read").num_args(1..))
+        .arg(host())
+        .after_help(HERE);
+    vec![
+        run::command(),
+        pull::command(),
+        list,
+        show::command(),
+        ps,
+        stop,
+        copy,
+        remove,
+        completions::command(),
+    ]
 }
 
 /// What the parser found for the command called `name`; none if it is not one of these.
@@ -81,6 +124,21 @@ pub(crate) fn words(name: &str, given: &ArgMatches) -> Option<Words> {
     let text = |id: &str| given.get_one::<String>(id).cloned();
     let words = match name {
         "completions" => Words::Completions(completions::shell(given)?),
+        "cp" => Words::Copy {
+            from: text("name")?,
+            to: text("to")?,
+            host: text("host"),
+        },
+        "pull" => Words::Pull(pull::words(given)),
+        "rm" => Words::Remove {
+            models: given
+                .get_many::<String>("name")
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect(),
+            host: text("host"),
+        },
         "list" => Words::List {
             prefix: text("prefix").unwrap_or_default(),
         },
@@ -106,6 +164,15 @@ pub(crate) fn run(words: &Words, said: &Said) -> Result<ExitCode, Failure> {
         Words::List { prefix } => list::run(prefix, &said.environment),
         Words::Show(words) => show::run(words, &said.environment),
         Words::Run(words) => run::run(words, said),
+        Words::Pull(words) => pull::run(words, said),
+        Words::Copy { from, to, host } => {
+            let server = Server::of(host.as_deref(), said)?;
+            io()?.block_on(change::copy(&server, said, from, to))
+        }
+        Words::Remove { models, host } => {
+            let server = Server::of(host.as_deref(), said)?;
+            io()?.block_on(change::remove(&server, said, models))
+        }
         Words::Ps { host } => {
             let server = Server::of(host.as_deref(), said)?;
             io()?.block_on(loaded::ps(&server.client))

@@ -1,6 +1,6 @@
 //! Which model: the one inside the program, a file, a name in our own store or Ollama's, or one of the Hugging Face hub.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ impl ModelChoice {
     /// # Errors
     /// It is no name and no path.
     pub(crate) fn of(text: &str, environment: &[(OsString, OsString)]) -> Result<ModelChoice, StoreError> {
-        ModelChoice::among(text, &own_store("", environment), environment)
+        ModelChoice::among(text, &own_store(environment), environment)
     }
 
     /// Understands `text`. What begins with `hf:` is of the hub. What is a file, ends in `.gguf` or has a slash is a path,
@@ -53,7 +53,7 @@ impl ModelChoice {
         if is_gguf || path.is_file() {
             return Ok(ModelChoice::File(path.to_owned()));
         }
-        let stores = stores_beside(own, environment);
+        let stores = stores(own, environment);
         match text.parse::<ModelName>() {
             Ok(name) if !text.contains('/') || stores.iter().any(|store| store.has(&name)) => {
                 Ok(ModelChoice::Stored { name, stores })
@@ -73,7 +73,7 @@ impl ModelChoice {
             });
         }
         let name: ModelName = text.parse().ok()?;
-        let stores = stores_beside(own, environment);
+        let stores = stores(own, environment);
         let is_there = stores.iter().any(|store| store.has(&name));
         is_there.then_some(ModelChoice::Stored { name, stores })
     }
@@ -91,46 +91,44 @@ impl fmt::Display for ModelChoice {
     }
 }
 
-/// Our own models, then those of this user's Ollama and of its service, where only the environment says which.
-pub(crate) fn stores(environment: &[(OsString, OsString)]) -> Vec<Store> {
-    stores_beside(&own_store("", environment), environment)
-}
-
-/// Our own models, then those of this user's Ollama and of its service.
-pub(crate) fn stores_beside(own: &OwnStore, environment: &[(OsString, OsString)]) -> Vec<Store> {
-    let ollama = Store::usual(path_of(environment, "OLLAMA_MODELS"), home(environment).as_deref());
-    let others = ollama.into_iter().filter(|store| store != own.store());
+/// Where models are looked for: our own store first, then those of this user's Ollama and of its service.
+pub(crate) fn stores(own: &OwnStore, environment: &[(OsString, OsString)]) -> Vec<Store> {
+    let ollama_models = variable(environment, "OLLAMA_MODELS").map(PathBuf::from);
+    let others = Store::usual(ollama_models, home(environment));
+    let others = others.into_iter().filter(|store| store != own.store());
     std::iter::once(own.store().clone()).chain(others).collect()
 }
 
-/// The store that is ours to change: the folder that `said` names, else the variable, else the usual one.
-pub(crate) fn own_store(said: &str, environment: &[(OsString, OsString)]) -> OwnStore {
-    let home = home(environment).unwrap_or_default();
-    let said = (!said.is_empty()).then(|| PathBuf::from(said));
-    match said.or_else(|| path_of(environment, "TANDEM_STORE")) {
-        // Files and service units have no shell that would do this.
-        Some(path) => OwnStore::at(path.strip_prefix("~").map(|below| home.join(below)).unwrap_or(path)),
-        None => OwnStore::at(home.join(".tandem/models")),
-    }
+/// Our own store, where what is pulled and created is kept: the setting `store` as the environment has it, else the usual.
+pub(crate) fn own_store(environment: &[(OsString, OsString)]) -> OwnStore {
+    let said = variable(environment, "TANDEM_STORE").map(Path::new);
+    own_store_at(said.unwrap_or(Path::new("~/.tandem/models")), environment)
 }
 
-/// Where the hub's tools keep what they have downloaded.
-pub(crate) fn hub_cache(environment: &[(OsString, OsString)]) -> Option<HubCache> {
-    let variable = |name| path_of(environment, name);
-    HubCache::usual(
-        variable("HF_HUB_CACHE"),
-        variable("HF_HOME"),
-        home(environment).as_deref(),
+/// Our own store in this folder, `~` being the user's own. Files and service units have no shell that would say so.
+pub(crate) fn own_store_at(folder: &Path, environment: &[(OsString, OsString)]) -> OwnStore {
+    let home = home(environment).unwrap_or(Path::new(""));
+    OwnStore::at(
+        folder
+            .strip_prefix("~")
+            .map_or_else(|_| folder.to_owned(), |below| home.join(below)),
     )
 }
 
-fn home(environment: &[(OsString, OsString)]) -> Option<PathBuf> {
-    path_of(environment, "HOME")
+/// Where the Hugging Face hub's own tools keep what they have downloaded.
+pub(crate) fn hub_cache(environment: &[(OsString, OsString)]) -> Option<HubCache> {
+    let folder = |name| variable(environment, name).map(PathBuf::from);
+    HubCache::usual(folder("HF_HUB_CACHE"), folder("HF_HOME"), home(environment))
 }
 
-fn path_of(environment: &[(OsString, OsString)], variable: &str) -> Option<PathBuf> {
-    let (_, value) = environment.iter().find(|(name, _)| name == variable)?;
-    (!value.is_empty()).then(|| PathBuf::from(value))
+fn home(environment: &[(OsString, OsString)]) -> Option<&Path> {
+    variable(environment, "HOME").map(Path::new)
+}
+
+/// A variable that is not empty.
+pub(super) fn variable<'a>(environment: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr> {
+    let (_, value) = environment.iter().find(|(variable, _)| variable == name)?;
+    (!value.is_empty()).then_some(value)
 }
 
 #[cfg(test)]
@@ -177,7 +175,7 @@ mod tests {
     #[test]
     fn our_own_store_is_looked_at_first() {
         let roots = |environment: &[(OsString, OsString)]| -> Vec<PathBuf> {
-            stores(environment)
+            stores(&own_store(environment), environment)
                 .iter()
                 .map(|store| store.root().to_owned())
                 .collect()
@@ -194,7 +192,10 @@ mod tests {
             let found = roots(&environment);
             assert_eq!(found.first(), Some(&PathBuf::from(root)));
             assert_eq!(found.iter().filter(|found| **found == PathBuf::from(root)).count(), 1);
-            assert_eq!(own_store("/said", &environment).root(), Path::new("/said"));
+            assert_eq!(
+                own_store_at(Path::new("/said"), &environment).root(),
+                Path::new("/said")
+            );
         }
     }
 }

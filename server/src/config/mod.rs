@@ -17,8 +17,9 @@ use models::{DeviceSpec, KvFormat, Placement, Simd};
 use crate::app::{Limits, OllamaManners, SamplingDefaults};
 use crate::http::HttpLimits;
 use crate::roster::{Alias, KeepAlive};
+use crate::shelf::{Places, Rules};
 
-pub(crate) use choice::{ModelChoice, stores};
+pub(crate) use choice::{ModelChoice, hub_cache, own_store, stores};
 pub(crate) use error::{ConfigError, Source};
 use read::Reader;
 pub(crate) use read::split;
@@ -74,6 +75,8 @@ pub(crate) struct Config {
     /// The process's variables, where stores are looked for.
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) ollama: OllamaManners,
+    /// What clients may do with model files.
+    pub(crate) rules: Rules,
     choices: Choices,
 }
 
@@ -88,6 +91,7 @@ impl Config {
         let store = read.store(&said.environment);
         let devices = read.devices()?;
         let weights = read.weights(devices.len())?;
+        let listen = read.listen()?;
         let config = Config {
             aliases: read.aliases()?,
             any_model: read.truth("any_model")?,
@@ -107,7 +111,7 @@ impl Config {
             kv_tokens: read.optional("kv_tokens", 16..=100_000_000)?,
             kv: read.kv()?,
             simd: read.simd()?,
-            listen: read.listen()?,
+            listen,
             drain: read.seconds("drain_seconds", 0..=86_400)?,
             log_filter: read.log_filter()?,
             log_format: read.log_format()?,
@@ -116,6 +120,7 @@ impl Config {
             http: read.http()?,
             environment: said.environment.clone(),
             ollama: read.ollama()?,
+            rules: read.rules(listen, &said.environment)?,
             choices: choices.clone(),
         };
         Ok(config)
@@ -126,6 +131,16 @@ impl Config {
         self.choices
             .get(key)
             .map_or(Source::Default, |chosen| chosen.from.clone())
+    }
+
+    /// Where model files are.
+    pub(crate) fn places(&self) -> Places {
+        Places {
+            own: self.store.clone(),
+            stores: stores(&self.store, &self.environment),
+            hub: hub_cache(&self.environment),
+            configured: self.model.clone(),
+        }
     }
 
     /// All settings as a file that says the same, each with its source.

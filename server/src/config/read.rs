@@ -3,19 +3,22 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use library::pull;
 use library::store::OwnStore;
 use models::{DeviceSpec, KvFormat, Placement, Simd};
 
-use super::choice::own_store;
+use super::choice::{own_store, own_store_at, variable};
 use super::error::{ConfigError, Source};
 use super::sources::{Choices, Chosen};
 use super::{LogFormat, ModelChoice};
 use crate::app::{Limits, OllamaManners, SamplingDefaults, ThinkShown};
 use crate::http::HttpLimits;
 use crate::roster::{Alias, KeepAlive};
+use crate::shelf::Rules;
 
 /// Devices at most.
 pub(super) const DEVICES_MAX: usize = 64;
@@ -90,7 +93,10 @@ impl Reader<'_> {
     }
 
     pub(super) fn store(&self, environment: &[(OsString, OsString)]) -> OwnStore {
-        own_store(&self.chosen("store").text, environment)
+        match self.chosen("store").text.as_str() {
+            "" => own_store(environment),
+            said => own_store_at(Path::new(said), environment),
+        }
     }
 
     pub(super) fn model(
@@ -100,6 +106,45 @@ impl Reader<'_> {
     ) -> Result<ModelChoice, ConfigError> {
         let Chosen { text, from } = self.chosen("model");
         ModelChoice::among(&text, own, environment).map_err(|cause| ConfigError::Name { cause, from })
+    }
+
+    /// What clients of a server at `listen` may do with model files.
+    pub(super) fn rules(&self, listen: SocketAddr, environment: &[(OsString, OsString)]) -> Result<Rules, ConfigError> {
+        let text = |name| variable(environment, name).map(|value| value.to_string_lossy().trim().to_owned());
+        let hub_token = match text("HF_TOKEN").filter(|token| !token.is_empty()) {
+            None => None,
+            Some(token) => match pull::Secret::new(&token) {
+                Ok(secret) => Some(secret),
+                // It is nobody's mistake here: it matters only to whoever pulls.
+                Err(error) => {
+                    crate::warn(&error);
+                    None
+                }
+            },
+        };
+        let hosts = self.chosen("pull_hosts");
+        let pull = pull::Settings {
+            // Unsaid, the hub's mirror that `HF_ENDPOINT` names stands in the hub's place.
+            hosts: (hosts.from != Source::Default).then(|| split(&hosts.text)),
+            hub: text("HF_ENDPOINT").filter(|address| !address.is_empty()),
+            hub_token,
+            ..pull::Settings::default()
+        };
+        if pull::Puller::new(&pull).is_err() {
+            return self.refuse(
+                "pull_hosts",
+                "hosts with commas between them, such as registry.ollama.ai,http://10.0.0.2:5000, and in HF_ENDPOINT an address such as https://hf-mirror.com",
+            );
+        }
+        let is_changeable = match self.chosen("manage_models").text.as_str() {
+            "" => is_loopback(listen.ip()),
+            _ => self.truth("manage_models")?,
+        };
+        Ok(Rules {
+            is_changeable,
+            blob_bytes_max: self.number("blob_bytes", 0..=1 << 50)?,
+            pull,
+        })
     }
 
     pub(super) fn aliases(&self) -> Result<Vec<Alias>, ConfigError> {

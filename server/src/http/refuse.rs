@@ -10,7 +10,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 
-use super::body::{DISCARDED_TIMES, Fault, MeasuredBody};
+use super::body::{BodyTime, DISCARDED_TIMES, Fault, Measure, MeasuredBody};
 use super::record::{InFlight, record};
 use super::request_id::name_and_contain;
 use super::{ErrorForm, HttpLimits};
@@ -20,11 +20,15 @@ use crate::metrics::Metrics;
 /// Answered even while the process is leaving: whoever asks wants to know exactly that.
 pub(super) const ALWAYS_ANSWERED: [&str; 4] = ["/livez", "/readyz", "/health", "/metrics"];
 
+/// Where models' files are uploaded.
+const UPLOADS: &str = "/api/blobs/";
+
 /// What the guards around the routes need.
 #[derive(Clone)]
 pub(crate) struct Guards {
     pub(crate) limits: HttpLimits,
     pub(crate) body_bytes_max: usize,
+    pub(crate) blob_bytes_max: u64,
     pub(crate) drain: Drain,
     pub(crate) metrics: Metrics,
     pub(crate) in_flight: InFlight,
@@ -126,26 +130,26 @@ async fn measure_body(State(guards): State<Guards>, request: Request, next: Next
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
-    let (bytes_max, time) = (guards.body_bytes_max, guards.limits.body_time);
+    let measure = measure(&guards, request.uri().path());
     let declared = declared_bytes(request.headers());
     let waits_for_go = request.headers().contains_key(EXPECT);
     let form = ErrorForm::of(request.uri().path());
     let (parts, body) = request.into_parts();
-    if let Some(bytes) = declared.filter(|bytes| *bytes > bytes_max) {
-        if !waits_for_go && bytes <= bytes_max.saturating_mul(DISCARDED_TIMES) {
-            discard(MeasuredBody::new(body, bytes_max, time).0).await;
+    if let Some(bytes) = declared.filter(|bytes| *bytes > measure.bytes_max) {
+        if !waits_for_go && bytes - measure.bytes_max <= measure.discarded_max {
+            discard(MeasuredBody::new(body, measure).0).await;
         }
-        return closing(refused_body(Fault::TooLarge, &guards).told(form));
+        return closing(refused_body(Fault::TooLarge, measure).told(form));
     }
-    let (body, verdict) = MeasuredBody::new(body, bytes_max, time);
+    let (body, verdict) = MeasuredBody::new(body, measure);
     let response = next.run(Request::from_parts(parts, Body::new(body))).await;
     match verdict.fault() {
-        Some(fault) => closing(refused_body(fault, &guards).told(form)),
+        Some(fault) => closing(refused_body(fault, measure).told(form)),
         None => response,
     }
 }
 
-fn declared_bytes(headers: &HeaderMap) -> Option<usize> {
+fn declared_bytes(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
@@ -153,23 +157,42 @@ async fn discard(mut body: MeasuredBody) {
     while let Some(Ok(_)) = body.frame().await {}
 }
 
-fn refused_body(fault: Fault, guards: &Guards) -> Refusal {
+/// What a body sent to `path` may be. A model's file comes as long as it comes, if only it comes.
+fn measure(guards: &Guards, path: &str) -> Measure {
+    let time = guards.limits.body_time;
+    if path.starts_with(UPLOADS) {
+        return Measure {
+            bytes_max: guards.blob_bytes_max,
+            discarded_max: 0,
+            time: BodyTime::EachChunk(time),
+        };
+    }
+    let bytes_max = guards.body_bytes_max as u64;
+    Measure {
+        bytes_max,
+        discarded_max: bytes_max.saturating_mul(DISCARDED_TIMES),
+        time: BodyTime::Whole(time),
+    }
+}
+
+fn refused_body(fault: Fault, measure: Measure) -> Refusal {
+    let (setting, time) = match measure.time {
+        BodyTime::Whole(time) => ("body_bytes", time),
+        BodyTime::EachChunk(time) => ("blob_bytes", time),
+    };
     let (status, code, message) = match fault {
         Fault::TooLarge => (
             StatusCode::PAYLOAD_TOO_LARGE,
             "request_too_large",
             format!(
-                "the request body is over {} bytes: shorten it, or raise `body_bytes`",
-                guards.body_bytes_max
+                "the request body is over {} bytes: shorten it, or raise `{setting}`",
+                measure.bytes_max
             ),
         ),
         Fault::TooSlow => (
             StatusCode::REQUEST_TIMEOUT,
             "request_timeout",
-            format!(
-                "the request body did not arrive within {} s",
-                guards.limits.body_time.as_secs()
-            ),
+            format!("the request body did not arrive within {} s", time.as_secs()),
         ),
     };
     Refusal {

@@ -19,6 +19,7 @@ use crate::drain::Drain;
 use crate::metrics::Metrics;
 
 const BODY_MAX: usize = 1000;
+const BLOB_MAX: u64 = 3000;
 
 pub(super) fn limits() -> HttpLimits {
     HttpLimits {
@@ -67,6 +68,7 @@ impl House {
         let guards = Guards {
             limits: limits.clone(),
             body_bytes_max: BODY_MAX,
+            blob_bytes_max: BLOB_MAX,
             drain: drain.clone(),
             metrics: metrics.clone(),
             in_flight: in_flight.clone(),
@@ -126,6 +128,10 @@ fn routes(tell: mpsc::UnboundedSender<&'static str>, go: Arc<Notify>) -> Router 
         .route("/", get(|| async { "hello" }))
         .route("/readyz", get(|| async { "ready" }))
         .route("/echo", post(|body: String| async move { body.len().to_string() }))
+        .route(
+            "/api/blobs/x",
+            post(|body: String| async move { body.len().to_string() }),
+        )
         .route("/hold", get(hold))
         .route("/flood", get(flood))
         .route("/panic", get(panicking))
@@ -250,6 +256,22 @@ async fn a_body_at_its_limit_passes_and_one_byte_more_is_413_in_the_common_shape
     let error: serde_json::Value = serde_json::from_str(refused.split_once("\r\n\r\n").unwrap().1).unwrap();
     assert_eq!(error["error"]["code"], "request_too_large");
     assert_eq!(error["error"]["type"], "invalid_request_error");
+}
+
+#[tokio::test]
+async fn a_models_file_has_a_limit_of_its_own() {
+    let house = House::open(limits()).await;
+    let upload = |bytes: usize| {
+        let head = format!("POST /api/blobs/x HTTP/1.1\r\n{CLOSE}content-length: {bytes}\r\n\r\n");
+        head + &"a".repeat(bytes)
+    };
+    let whole = house.talk(upload(3000)).await;
+    assert!(status(&whole) == "200" && whole.ends_with("3000"), "{whole}");
+    let refused = house.talk(upload(3001)).await;
+    assert!(
+        status(&refused) == "413" && refused.contains("`blob_bytes`"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use crate::config::ModelChoice;
 use entry::{Entry, Stage};
 pub(crate) use keep_alive::KeepAlive;
 pub(crate) use lease::Lease;
-pub(crate) use names::{Alias, Names, Wanted};
+pub(crate) use names::{Alias, Meaning, Names, Wanted};
 pub(crate) use served::{Opening, Parts, Served};
 
 /// The models and their names. Clones are the same roster.

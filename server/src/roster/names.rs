@@ -48,15 +48,11 @@ pub(crate) struct Names {
 
 /// What a name means.
 #[derive(Debug, PartialEq, Eq)]
-enum Meaning {
-    Configured {
-        skips_thought: bool,
-    },
+pub(crate) enum Meaning {
+    /// The configured model.
+    Configured { skips_thought: bool },
     /// A store may know it.
-    Stored {
-        name: String,
-        skips_thought: bool,
-    },
+    Stored { name: String, skips_thought: bool },
 }
 
 impl Names {
@@ -70,7 +66,8 @@ impl Names {
         self.own.first().map_or("default", String::as_str)
     }
 
-    fn meaning(&self, name: Option<&str>) -> Meaning {
+    /// What `name` means before any store is asked.
+    pub(crate) fn meaning(&self, name: Option<&str>) -> Meaning {
         let mut name = name.unwrap_or("default");
         let mut skips_thought = false;
         for _ in 0..ALIAS_STEPS_MAX {
@@ -93,7 +90,7 @@ impl Names {
     }
 
     /// Whether the configured model answers to a name that no store knows.
-    fn stands_in(&self, name: &str) -> bool {
+    pub(crate) fn stands_in(&self, name: &str) -> bool {
         self.any_model || is_among(&self.stand_ins, name)
     }
 

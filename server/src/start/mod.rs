@@ -28,6 +28,7 @@ use crate::drain::Drain;
 use crate::failure::Failure;
 use crate::metrics::Metrics;
 use crate::roster::{Bounds, Roster};
+use crate::shelf::Shelf;
 pub(crate) use aside::Aside;
 pub(crate) use bar::Progress;
 pub(crate) use model::{id, open_file, open_with_store};
@@ -116,6 +117,7 @@ fn load(config: &Config) -> Result<Loaded, Failure> {
         limits: config.limits.clone(),
         metrics,
         drain: Drain::new(),
+        shelf: Arc::new(Shelf::new(config.places(), config.rules.clone())),
         ollama: config.ollama.clone(),
     };
     Ok(Loaded {

@@ -13,6 +13,7 @@ use crate::app::{ModelCard, SamplingDefaults};
 use crate::config::{Config, ModelChoice};
 use crate::failure::Failure;
 use crate::roster::{Opening, Served};
+use crate::shelf::tagged;
 
 /// Characters of a model's name at most.
 const ID_CHARS: usize = 96;
@@ -163,6 +164,11 @@ fn card(choice: &ModelChoice, gguf: &Gguf, model: &models::Config) -> ModelCard 
         }
         ModelChoice::Hub { .. } => gguf.name().to_owned(),
     };
+    // Lists show a name with its tag, and what they show can be asked for.
+    let listed = tagged(id.clone());
+    if listed != id {
+        aliases.push(listed);
+    }
     let architecture = gguf
         .metadata()
         .opt_text("general.architecture")

@@ -76,6 +76,7 @@ impl Open {
         let guards = Guards {
             limits: config.http.clone(),
             body_bytes_max: config.limits.body_bytes_max,
+            blob_bytes_max: config.rules.blob_bytes_max,
             drain: app.drain.clone(),
             metrics: app.metrics.clone(),
             in_flight: in_flight.clone(),

@@ -13,3 +13,4 @@ pub use cache::{Cached, HubCache};
 pub use choose::choose;
 pub use error::HubError;
 pub use name::HubName;
+pub(crate) use name::is_file;

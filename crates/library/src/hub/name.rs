@@ -101,7 +101,7 @@ fn is_repo_part(part: &str) -> bool {
 }
 
 /// A path of few folders, or one word. No part begins with a sign, so that none is hidden, `.` or `..`.
-pub(super) fn is_file(file: &str) -> bool {
+pub(crate) fn is_file(file: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let is_part = |part: &str| {
         part.starts_with(is_plain) && !part.ends_with('.') && part.chars().all(|c| is_plain(c) || "-.+".contains(c))

@@ -35,6 +35,7 @@ pub use model::StoredModel;
 pub use name::ModelName;
 pub use own::OwnStore;
 pub use partial::Partial;
+pub(crate) use partial::Place;
 
 /// One folder that is laid out as Ollama does.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,21 +22,40 @@ pub struct Partial {
     root: PathBuf,
     digest: Digest,
     path: PathBuf,
+    whole: PathBuf,
     file: File,
     bytes: u64,
     bytes_max: u64,
     hash: Sha256,
 }
 
+/// Where the beginning of a file is, and where the whole will be, in the same folder.
+pub(crate) struct Place {
+    /// The folder above, as far up as folders may be new.
+    pub(crate) root: PathBuf,
+    pub(crate) partial: PathBuf,
+    pub(crate) whole: PathBuf,
+}
+
 impl Partial {
     pub(super) fn open(root: &Path, digest: &Digest, bytes_max: u64) -> Result<Partial, StoreError> {
-        let path = paths::partial(root, digest);
-        write::folder_of(&path)?;
-        let mut partial = Partial {
-            file: open_alone(&path, digest)?,
+        let place = Place {
             root: root.to_owned(),
+            partial: paths::partial(root, digest),
+            whole: paths::blob(root, digest),
+        };
+        Partial::at(place, digest, bytes_max)
+    }
+
+    /// The same of a file in another layout than a store's.
+    pub(crate) fn at(place: Place, digest: &Digest, bytes_max: u64) -> Result<Partial, StoreError> {
+        write::folder_of(&place.partial)?;
+        let mut partial = Partial {
+            file: open_alone(&place.partial, digest)?,
+            root: place.root,
             digest: digest.clone(),
-            path,
+            path: place.partial,
+            whole: place.whole,
             bytes: 0,
             bytes_max,
             hash: Sha256::new(),
@@ -92,7 +111,7 @@ impl Partial {
         let _ = fs::remove_file(&self.path);
     }
 
-    pub(super) fn finish(mut self, bytes: u64) -> Result<PathBuf, StoreError> {
+    pub(crate) fn finish(mut self, bytes: u64) -> Result<PathBuf, StoreError> {
         if self.bytes < bytes {
             let found = self.bytes;
             return Err(StoreError::Incomplete { found, expected: bytes });
@@ -104,9 +123,8 @@ impl Partial {
             return Err(StoreError::OtherContent { found, expected });
         }
         self.file.sync_all().map_err(|cause| unwritable(&self.path, cause))?;
-        let path = paths::blob(&self.root, &self.digest);
-        write::rename(&self.root, &self.path, &path)?;
-        Ok(path)
+        write::rename(&self.root, &self.path, &self.whole)?;
+        Ok(self.whole)
     }
 
     /// Counts and hashes what an earlier writer left; what is larger than the whole is of no use.

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::digest::Digest;
 use super::name::ModelName;
@@ -44,5 +45,10 @@ pub(super) fn lock(root: &Path) -> PathBuf {
 pub(super) fn temporary(folder: &Path) -> PathBuf {
     static WRITTEN: AtomicU64 = AtomicU64::new(0);
     let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
-    folder.join(format!(".{}-{number}.tmp", process::id()))
+    // In a container every process has the same id, and an earlier one may have left its files.
+    let time = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_nanos();
+    folder.join(format!(".{}-{time}-{number}.tmp", process::id()))
 }

@@ -28,7 +28,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for AnyJson<T> {
 
 /// A browser asks before a foreign page may send JSON that is declared as such; a form or plain text it lets pass. So
 /// what comes from a foreign page must be declared, or nobody would have been asked.
-fn check_site(headers: &HeaderMap) -> Result<(), OllamaError> {
+pub(super) fn check_site(headers: &HeaderMap) -> Result<(), OllamaError> {
     let is_foreign = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     if is_foreign && check_content_type(headers).is_err() {
         return Err(OllamaError::Own {

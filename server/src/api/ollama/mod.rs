@@ -12,10 +12,23 @@ mod request;
 mod thought;
 mod version;
 
+mod files;
+
+mod ps;
+mod show;
+mod tags;
+
+mod blobs;
+mod copy;
+mod create;
+mod delete;
+mod pull;
+
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::http::StatusCode;
+use axum::routing::{delete, get, head, post};
 
 use super::Api;
 
@@ -39,4 +52,27 @@ pub(super) fn router() -> Router<Arc<Api>> {
         .route("/api/embed", post(embed::embed))
         .route("/api/embeddings", post(embed::embeddings))
         .route("/api/version", get(version::version))
+        .merge(files_router())
+}
+
+/// Those about model files.
+fn files_router() -> Router<Arc<Api>> {
+    Router::new()
+        .route("/api/tags", get(tags::list))
+        .route("/api/show", post(show::show))
+        .route("/api/ps", get(ps::list))
+        .route("/api/pull", post(pull::pull))
+        .route("/api/push", post(push))
+        .route("/api/copy", post(copy::copy))
+        .route("/api/delete", delete(delete::delete))
+        .route("/api/create", post(create::create))
+        .route("/api/blobs/{digest}", head(blobs::head).post(blobs::upload))
+}
+
+/// Nothing of this server's files is ever sent elsewhere.
+async fn push() -> OllamaError {
+    OllamaError::Own {
+        status: StatusCode::NOT_IMPLEMENTED,
+        message: "models are not pushed from here: use Ollama's own program".to_owned(),
+    }
 }

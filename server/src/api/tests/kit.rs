@@ -14,15 +14,19 @@ use engine::{
     Segment, Wanted,
 };
 use http_body_util::BodyExt;
+use library::pull::Settings;
+use library::store::OwnStore;
 use serde_json::Value;
 use tower::ServiceExt;
 
 use crate::api::router;
 use crate::app::{App, Limits, ModelCard, OllamaManners, SamplingDefaults, ThinkShown};
+use crate::config::ModelChoice;
 use crate::drain::Drain;
 use crate::http::name_and_contain;
 use crate::metrics::Metrics;
 use crate::roster::{Opening, Parts, Roster, Served};
+use crate::shelf::{Places, Rules, Shelf};
 
 /// The special tokens; ids below 256 are the bytes.
 const SPECIALS: [&str; 6] = [
@@ -122,12 +126,29 @@ impl Kit {
             limits: limits(self.keep_alive),
             metrics: Metrics::new().unwrap(),
             drain: Drain::new(),
+            shelf: Arc::new(shelf()),
             ollama: OllamaManners {
                 version: "0.13.3".to_owned(),
                 think: self.think,
             },
         })
     }
+}
+
+/// No files but the embedded model, and nothing to be changed.
+fn shelf() -> Shelf {
+    let places = Places {
+        own: OwnStore::at("no-such-folder"),
+        stores: Vec::new(),
+        hub: None,
+        configured: ModelChoice::Tiny,
+    };
+    let rules = Rules {
+        is_changeable: false,
+        blob_bytes_max: 0,
+        pull: Settings::default(),
+    };
+    Shelf::new(places, rules)
 }
 
 fn limits(keep_alive: Duration) -> Limits {

@@ -241,3 +241,57 @@ fn what_is_no_regular_file_is_not_written_to() {
     fs::create_dir(&partial).unwrap();
     assert!(own.put_blob(&digest, &mut &b"content"[..], 7).is_err());
 }
+
+/// A stream of small numbers out of a seed.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+}
+
+#[test]
+fn whatever_several_do_at_once_every_name_has_a_whole_model() {
+    let (_folder, own) = own();
+    let stores = [own.store().clone()];
+    let work = &|seed: u64| {
+        let mut numbers = Numbers(seed);
+        for _ in 0..60 {
+            let name = named(&format!("m{}", numbers.below(4)));
+            let other = named(&format!("m{}", numbers.below(4)));
+            let content = [b'0' + u8::try_from(numbers.below(3)).unwrap()];
+            let done = match numbers.below(3) {
+                0 => [&b"{}"[..], &content]
+                    .iter()
+                    .try_for_each(|blob| own.put_blob(&Digest::of(blob), &mut &**blob, 2).map(drop))
+                    .and_then(|()| {
+                        own.put_manifest(&stores, &name, manifest(&content, 1).as_bytes())
+                            .map(drop)
+                    }),
+                1 => own.copy(&stores, &name, &other).map(drop),
+                _ => own.delete(&stores, &name),
+            };
+            // Another may have what this one needs, or have taken it away; nothing else goes wrong.
+            match done {
+                Ok(())
+                | Err(StoreError::Busy { .. } | StoreError::NoSuchModel { .. } | StoreError::MissingBlob { .. }) => {}
+                Err(error) => panic!("seed {seed}: {error}"),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for seed in 1..=4 {
+            scope.spawn(move || work(seed));
+        }
+    });
+    let listing = crate::store::list(&stores);
+    assert!(listing.refused.is_empty(), "{:?}", listing.refused);
+    for model in listing.models {
+        find(&stores, &model.name).unwrap();
+    }
+}
