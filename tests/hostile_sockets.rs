@@ -15,10 +15,13 @@ fn status_of(server: &Server, bytes: &[u8]) -> Option<u16> {
 #[test]
 fn requests_that_are_not_http_are_refused() {
     let mut server = Server::start();
-    let long_path = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(20_000));
-    let many_headers = format!("GET /v1/models HTTP/1.1\r\nHost: a\r\n{}\r\n", "X-A: b\r\n".repeat(500));
+    let long_path = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(20_000));
+    let many_headers = format!(
+        "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n{}\r\n",
+        "X-A: b\r\n".repeat(500)
+    );
     let large_header = format!(
-        "GET /v1/models HTTP/1.1\r\nHost: a\r\nX-A: {}\r\n\r\n",
+        "GET /v1/models HTTP/1.1\r\nHost: localhost\r\nX-A: {}\r\n\r\n",
         "b".repeat(200_000)
     );
     for (case, bytes) in [
@@ -30,19 +33,19 @@ fn requests_that_are_not_http_are_refused() {
         ("a NUL in a header", b"GET /v1/models HTTP/1.1\r\nHost: a\0b\r\n\r\n"),
         (
             "a negative length",
-            b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+            b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
         ),
         (
             "a length that is not a number",
-            b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 1e3\r\n\r\n",
+            b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1e3\r\n\r\n",
         ),
         (
             "two lengths",
-            b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+            b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
         ),
         (
             "a bad chunk",
-            b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         ),
         ("a very long path", long_path.as_bytes()),
         ("five hundred headers", many_headers.as_bytes()),
@@ -60,8 +63,8 @@ fn requests_that_are_not_http_are_refused() {
 fn a_body_that_is_framed_twice_is_not_taken_for_two_requests() {
     let server = Server::start();
     let smuggled =
-        b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
-        0\r\n\r\nGET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n";
+        b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
+        0\r\n\r\nGET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut connection = server.connect();
     connection.write(smuggled);
     connection.end_writing();
@@ -77,7 +80,7 @@ fn pipelined_requests_are_answered_in_order() {
     let server = Server::start();
     let mut connection = server.connect();
     connection.write(
-        "GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n"
+        "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n"
             .repeat(20)
             .as_bytes(),
     );
@@ -99,7 +102,7 @@ fn honest_clients_with_old_or_careful_manners_are_served() {
     let mut careful = server.connect();
     let length = body.len();
     careful.write(format!(
-        "POST {CHAT} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json; charset=utf-8\r\nExpect: 100-continue\r\n\
+        "POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json; charset=utf-8\r\nExpect: 100-continue\r\n\
          Connection: close\r\nContent-Length: {length}\r\n\r\n"
     ).as_bytes());
     assert_eq!(careful.interim(), 100);
@@ -111,7 +114,7 @@ fn honest_clients_with_old_or_careful_manners_are_served() {
     let (first, second) = body.as_bytes().split_at(20);
     chunked.write(
         format!(
-            "POST {CHAT} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+            "POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
         .as_bytes(),
     );
@@ -137,9 +140,9 @@ fn a_client_that_dawdles_over_its_headers_or_body_is_closed_and_harms_nobody() {
         let bytes: &[u8] = match index % 4 {
             0 => b"",
             1 => b"GET /v1/mod",
-            2 => b"GET /v1/models HTTP/1.1\r\nHost: a\r\nX-A: ",
+            2 => b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nX-A: ",
             _ => {
-                b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+                b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
                 Content-Length: 100\r\n\r\n{\"mod"
             }
         };

@@ -13,11 +13,13 @@ mod placements;
 mod round_robin;
 mod same_answer;
 
+mod browsers;
 mod chat_api;
 mod completions_api;
 mod embeddings_api;
 mod models_api;
 mod ollama_models;
+mod responses_api;
 
 mod hostile_bodies;
 mod hostile_numbers;

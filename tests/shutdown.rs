@@ -53,7 +53,7 @@ fn running_streams_end_whole_and_new_requests_are_refused() {
         let Ok(mut connection) = Connection::try_open(server.address) else {
             return true;
         };
-        connection.write(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n");
+        connection.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n");
         connection.try_reply().is_none_or(|reply| reply.status == 503)
     });
     early.send_post(CHAT, chat("hello").to_string().as_bytes());

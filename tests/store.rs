@@ -197,7 +197,8 @@ fn a_name_that_would_lead_elsewhere_is_one_clear_line() {
 fn our_own_store_is_looked_at_before_ollamas() {
     let (theirs, ours) = (Store::new(), Store::new());
     let model = ("model", fs::read(TINY).unwrap());
-    ours.add("small/latest", &[model, ("system", b"Ours.".to_vec())]);
+    ours.add("small/latest", &[model.clone(), ("system", b"Ours.".to_vec())]);
+    ours.add("alone/latest", &[model]);
     let before = snapshot(ours.folder.path());
     let shown = |command: &mut Command| -> Value {
         let output = command.output().expect("the binary starts");
@@ -208,9 +209,8 @@ fn our_own_store_is_looked_at_before_ollamas() {
     let own = shown(theirs.command(&show).env("TANDEM_STORE", ours.folder.path()));
     assert_eq!(own["system"], "Ours.");
     let store = ours.folder.path().to_str().unwrap();
-    let plan = shown(&mut theirs.command(&["plan", "--model", "small", "--store", store, "--json"]));
-    let file = plan["model"]["file"].as_str().map(str::to_owned);
-    assert!(file.is_none_or(|file| file.starts_with(store)), "{plan}");
+    let plan = shown(&mut theirs.command(&["plan", "--model", "alone", "--store", store, "--json"]));
+    assert_eq!(plan["model"]["name"], "alone:latest", "{plan}");
     assert_eq!(snapshot(ours.folder.path()), before);
 }
 

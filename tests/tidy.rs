@@ -408,6 +408,7 @@ fn each_outside_crate_stays_in_the_rooms_it_is_for() {
         ("cudarc", &["kernels"]),
         ("tokenizers", &["chat"]),
         ("minijinja", &["chat"]),
+        ("llguidance", &["chat"]),
         ("tokio", &["engine", "server"]),
         ("axum", &["server"]),
         ("hyper", &["server"]),
@@ -420,7 +421,7 @@ fn each_outside_crate_stays_in_the_rooms_it_is_for() {
         ("sha2", &["library"]),
         ("hf-hub", &["library"]),
         ("ureq", &["library"]),
-        ("serde", &["library", "server"]),
+        ("serde", &["chat", "library", "server"]),
     ] {
         for (room, manifest) in manifests {
             for name in dependencies(manifest, "dependencies") {

@@ -67,6 +67,30 @@ test("a chat gives a thought and a working program", async () => {
   checkAddProgram(message.content);
 });
 
+test("a response is the same whole and streamed", async () => {
+  const body = { model: "default", input: addProgram, temperature: 0 };
+  const whole = await client.responses.create(body);
+  assert.equal(whole.status, "completed");
+  checkAddProgram(whole.output_text);
+  assert.deepEqual(whole.output.map((item) => item.type), ["reasoning", "message"]);
+
+  // The client puts the events together itself, and complains of any that does not fit.
+  const stream = client.responses.stream(body);
+  let thought = "";
+  for await (const event of stream) {
+    if (event.type === "response.reasoning_summary_text.delta") thought += event.delta;
+  }
+  const last = await stream.finalResponse();
+  assert.equal(last.output_text, whole.output_text);
+  assert.equal(thought, whole.output[0].summary[0].text);
+  assert.equal(last.usage.output_tokens, whole.usage.output_tokens);
+});
+
+test("what a response cannot have is a BadRequestError that names it", async () => {
+  const refused = client.responses.create({ model: "default", input: "hello", conversation: "conv_1" });
+  await assert.rejects(refused, (error) => error instanceof OpenAI.BadRequestError && error.param === "conversation");
+});
+
 test("a stream joins to the whole reply", async () => {
   const whole = await ask(addProgram);
   let [thought, answer, pieces, finishes] = ["", "", 0, []];

@@ -136,6 +136,37 @@ def test_embeddings_come_in_order_at_length_one(client):
     assert [item.index for item in reply.data] == [0, 1]
     assert all(math.isclose(math.hypot(*vector), 1, abs_tol=1e-5) for vector in vectors)
     assert reply.usage.total_tokens == reply.usage.prompt_tokens > 0
+def test_a_response_is_the_same_whole_and_streamed(client):
+    request = {"model": "default", "input": ADD_PROGRAM, "temperature": 0}
+    whole = client.responses.create(**request)
+    assert whole.status == "completed"
+    check_add_program(whole.output_text)
+    thought, message = whole.output
+    assert thought.type == "reasoning" and thought.summary[0].text.strip()
+    assert message.type == "message" and message.role == "assistant"
+    assert 0 < whole.usage.output_tokens_details.reasoning_tokens < whole.usage.output_tokens
+
+    # The client puts the events together itself, and complains of any that does not fit.
+    with client.responses.stream(**request) as stream:
+        events = list(stream)
+        final = stream.get_final_response()
+    assert final.output_text == whole.output_text
+    assert final.output[0].summary[0].text == thought.summary[0].text
+    deltas = [event.delta for event in events if event.type == "response.reasoning_summary_text.delta"]
+    assert len(deltas) > 3 and "".join(deltas) == thought.summary[0].text
+    assert [event.sequence_number for event in events[:3]] == [0, 1, 2]
+
+
+def test_a_conversation_goes_on_with_the_items_of_its_response(client):
+    first = client.responses.create(model="default", instructions="Be kind.", input="hello", temperature=0)
+    again = [{"role": "user", "content": "hello"}, *first.output, {"role": "user", "content": "hello"}]
+    second = client.responses.create(model="default", instructions="Be kind.", input=again, temperature=0)
+    assert second.output_text and second.usage.input_tokens > first.usage.input_tokens
+    cut = client.responses.create(model="default", input="hello", max_output_tokens=16, reasoning={"effort": "none"})
+    assert cut.status in ("completed", "incomplete") and cut.output[0].type == "message"
+    with pytest.raises(openai.BadRequestError) as refusal:
+        client.responses.create(model="default", input="hello", previous_response_id=first.id)
+    assert refusal.value.param == "previous_response_id"
 
 
 def test_bad_parameters_raise_bad_request_with_a_message(client):

@@ -202,6 +202,20 @@ impl Events {
         panic!("the stream ends without a comment");
     }
 
+    /// The name and the data of the next event of a stream whose events have names; `None` at the end of the body.
+    pub(crate) fn named(&mut self) -> Option<(String, Value)> {
+        let mut block = self.block()?;
+        while block.starts_with(':') {
+            block = self.block()?;
+        }
+        let parts = block
+            .strip_prefix("event: ")
+            .and_then(|rest| rest.trim_end().split_once("\ndata: "));
+        let (name, data) = parts.unwrap_or_else(|| panic!("not an event with a name: {block:?}"));
+        let data = serde_json::from_str(data).unwrap_or_else(|error| panic!("{error} in {data}"));
+        Some((name.to_owned(), data))
+    }
+
     /// What stands before the next empty line; `None` at the end of the body.
     fn block(&mut self) -> Option<String> {
         loop {

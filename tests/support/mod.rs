@@ -6,7 +6,7 @@ mod split;
 mod store;
 mod talk;
 
-pub(crate) use http::{Connection, Events};
+pub(crate) use http::{Connection, Events, Reply};
 pub(crate) use server::{Server, command};
 pub(crate) use split::split_gguf;
 pub(crate) use store::{Store, TEMPLATE, TINY, hex};

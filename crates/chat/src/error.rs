@@ -4,7 +4,8 @@ use thiserror::Error;
 
 /// Everything this room refuses, and why.
 ///
-/// Only [`ChatError::TemplateRefused`] and [`ChatError::TooHardToSplit`] speak about a request; all others speak about
+/// [`ChatError::TemplateRefused`], [`ChatError::TooHardToSplit`], [`ChatError::BadSchema`] and
+/// [`ChatError::GrammarFailed`] speak about a request; all others speak about
 /// the model file, or about ids that this process made.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -58,4 +59,10 @@ pub enum ChatError {
     /// The model's template failed or went over its limits on these messages.
     #[error("the model's chat template failed: {0}")]
     TemplateFailed(String),
+    /// A JSON schema that answers cannot be held to.
+    #[error("the schema cannot be used: {0}")]
+    BadSchema(String),
+    /// A grammar could not go on in the middle of an answer.
+    #[error("the grammar cannot go on: {0}")]
+    GrammarFailed(String),
 }

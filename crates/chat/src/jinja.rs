@@ -2,18 +2,23 @@
 //!
 //! Fuel pays for instructions, loop items, strings and output, and bounds the memory of all of them. It does not see
 //! lists that are repeated or added (`[0] * n`, `a + a`: the engine builds them lazily, for free) until something walks
-//! them, so a template may not print a list or a map, nor turn one into JSON; messages hold nothing but text. Left open:
+//! them, so a template may not print a list or a map, and what it turns into JSON is bounded for itself. Messages hold text,
+//! and calls of tools with what was given for them. Left open:
 //! a template that doubles a list many times and walks it in a filter or with `~` runs without end. It takes a model
 //! file made to do harm, and shows at start, when the first render is tried; the built-in template knows no lists.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Value, ValueKind};
+use minijinja::value::{Kwargs, Serde, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, context, escape_formatter};
 
 use crate::ChatError;
 use crate::prompt::{Message, Thinking};
+use crate::tojson::to_json;
+use crate::tools::ToolCall;
 
 /// The longest template source; published ones are below 20 kB.
 const SOURCE_BYTES_MAX: usize = 128 * 1024;
@@ -27,6 +32,8 @@ const CONTENT_BYTES_PER_FUEL: u64 = 2;
 const RECURSION_MAX: usize = 64;
 /// Output allowed besides twice the content.
 const OUTPUT_BYTES_BASE: usize = 256 * 1024;
+/// JSON allowed besides four times what messages and tools hold.
+const JSON_BYTES_BASE: usize = 4 * 1024;
 /// Template errors may quote the template or the messages; so much of them is shown.
 const MESSAGE_CHARS_MAX: usize = 300;
 
@@ -68,6 +75,7 @@ impl Jinja {
             escape_formatter(out, state, value)
         });
         environment.add_filter("string", |value: Value| text_only(&value).map(|()| value.to_string()));
+        // `tojson` is added for each render, with what that may write.
         for walks_lists in ["tojson", "pprint"] {
             environment.remove_filter(walks_lists);
         }
@@ -78,21 +86,41 @@ impl Jinja {
         Ok(Jinja { environment, bos, eos })
     }
 
-    /// Renders messages whose contents are shielded.
-    pub(crate) fn render(&self, messages: &[Message], thinking: Thinking) -> Result<String, ChatError> {
-        let content_bytes: usize = messages.iter().map(|message| message.content.len()).sum();
+    /// Renders messages and tools whose texts are shielded. Without tools the template is not told of any.
+    pub(crate) fn render(
+        &self,
+        messages: &[Message],
+        tools: &[serde_json::Value],
+        thinking: Thinking,
+    ) -> Result<String, ChatError> {
+        let turns: Vec<Value> = messages.iter().map(turn).collect();
+        let calls = messages.iter().flat_map(|message| &message.tool_calls);
+        let json_bytes: usize = tools.iter().map(|tool| tool.to_string().len()).sum::<usize>()
+            + calls
+                .map(|call| call.name.len() + call.arguments.to_string().len())
+                .sum::<usize>();
+        let content_bytes = messages.iter().map(|message| message.content.len()).sum::<usize>() + json_bytes;
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(
-            FUEL_BASE + FUEL_PER_MESSAGE * messages.len() as u64 + content_bytes as u64 / CONTENT_BYTES_PER_FUEL,
+            FUEL_BASE
+                + FUEL_PER_MESSAGE * (messages.len() + tools.len()) as u64
+                + content_bytes as u64 / CONTENT_BYTES_PER_FUEL,
         ));
-        let turn = |message: &Message| context! { role => message.role.name(), content => message.content.as_str() };
-        let turns: Vec<Value> = messages.iter().map(turn).collect();
+        let bytes_left = Arc::new(AtomicUsize::new(JSON_BYTES_BASE + 4 * json_bytes));
+        environment.add_filter("tojson", move |value: Value, options: Kwargs| {
+            to_json(&value, &options, &bytes_left).map(Value::from_safe_string)
+        });
         let variables = context! {
             messages => turns,
             bos_token => self.bos.as_str(),
             eos_token => self.eos.as_str(),
             add_generation_prompt => true,
             enable_thinking => thinking == Thinking::Forced,
+        };
+        let variables = if tools.is_empty() {
+            variables
+        } else {
+            context! { tools => Value::from(Serde(tools)), ..variables }
         };
         let mut output = Capped {
             bytes: Vec::new(),
@@ -104,6 +132,20 @@ impl Jinja {
             .map_err(|error| failed(&error))?;
         String::from_utf8(output.bytes).map_err(|error| ChatError::TemplateFailed(error.to_string()))
     }
+}
+
+/// A message as templates know it.
+fn turn(message: &Message) -> Value {
+    let plain = context! { role => message.role.name(), content => message.content.as_str() };
+    if message.tool_calls.is_empty() {
+        return plain;
+    }
+    let call = |call: &ToolCall| {
+        let arguments = Value::from(Serde(&call.arguments));
+        context! { type => "function", function => context! { name => call.name.as_str(), arguments => arguments } }
+    };
+    let calls: Vec<Value> = message.tool_calls.iter().map(call).collect();
+    context! { tool_calls => calls, ..plain }
 }
 
 fn text_only(value: &Value) -> Result<(), Error> {
@@ -161,16 +203,11 @@ impl io::Write for Capped {
 mod tests {
     use super::*;
     use crate::Role;
+    use serde_json::json;
 
     fn render(source: &str, content: &str) -> Result<String, ChatError> {
         let jinja = Jinja::new(source, "<b>".into(), "<e>".into())?;
-        jinja.render(
-            &[Message {
-                role: Role::User,
-                content: content.into(),
-            }],
-            Thinking::Forced,
-        )
+        jinja.render(&[Message::new(Role::User, content)], &[], Thinking::Forced)
     }
 
     /// T-23: programs that would run for hours or take all memory.
@@ -240,11 +277,8 @@ mod tests {
                       {% if '</a>' in c %}{% set c = c.split('</a>')[-1].lstrip('\\n') %}{% endif %}\
                       {{ '<|' + m.role + '|>' + c + eos_token }}{% endif %}{% endfor %}";
         let jinja = Jinja::new(source, String::new(), "<e>".into()).unwrap();
-        let message = Message {
-            role: Role::User,
-            content: "some words ".repeat(200),
-        };
-        assert!(jinja.render(&vec![message; 1024], Thinking::Forced).is_ok());
+        let message = Message::new(Role::User, "some words ".repeat(200));
+        assert!(jinja.render(&vec![message; 1024], &[], Thinking::Forced).is_ok());
     }
 
     #[test]
@@ -254,5 +288,33 @@ mod tests {
                       {% if strftime_now is not defined %}\
                       {{ eos_token }}{% endif %}{% endif %}{% endif %}";
         assert_eq!(render(source, " a ").unwrap(), "<b>Auser<e>");
+    }
+
+    #[test]
+    fn json_is_written_as_python_does() {
+        let source = "{{ tools[0] | tojson }}{{ tools[0].a | tojson(indent=2) }}{{ messages[0] | tojson }}";
+        let jinja = Jinja::new(source, String::new(), String::new()).unwrap();
+        let tools = [json!({ "z": [1, 2.5, null, true, "é<\"\n"], "a": { "k": [], "b": [{}] } })];
+        let found = jinja
+            .render(&[Message::new(Role::User, "x")], &tools, Thinking::Forced)
+            .unwrap();
+        let expected = "{\"z\": [1, 2.5, null, true, \"é<\\\"\\n\"], \"a\": {\"k\": [], \"b\": [{}]}}\
+                        {\n  \"k\": [],\n  \"b\": [\n    {}\n  ]\n}{\"role\": \"user\", \"content\": \"x\"}";
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn calls_of_earlier_turns_reach_the_template() {
+        let source = "{% for m in messages %}{{ m.role }}:{{ m.content }}{% for c in m.tool_calls %}\
+                      [{{ c.function.name }} {{ c.function.arguments | tojson }}]{% endfor %};{% endfor %}";
+        let jinja = Jinja::new(source, String::new(), String::new()).unwrap();
+        let mut called = Message::new(Role::Assistant, "");
+        called.tool_calls.push(ToolCall {
+            name: "f".into(),
+            arguments: json!({ "a": 1 }),
+        });
+        let messages = [Message::new(Role::User, "u"), called, Message::new(Role::Tool, "2")];
+        let found = jinja.render(&messages, &[], Thinking::Forced).unwrap();
+        assert_eq!(found, "user:u;assistant:[f {\"a\": 1}];tool:2;");
     }
 }

@@ -16,17 +16,22 @@ mod deepseek;
 mod jinja;
 mod shield;
 mod template;
+mod tojson;
 
+mod grammar;
 mod reply;
 mod stop;
+mod tools;
 mod utf8;
 
 #[cfg(test)]
 mod testing;
 
 pub use error::ChatError;
+pub use grammar::{Grammar, GrammarState, Permit};
 pub use prompt::{Message, Prompt, Role, Thinking};
 pub use reply::{Piece, ReplyDecoder, Start};
 pub use template::ChatTemplate;
 pub use tokenizer::Tokenizer;
+pub use tools::{ToolCall, ToolCallParser, ToolFormat, ToolFunction, ToolPiece};
 pub use vocabulary::Vocabulary;

@@ -1,6 +1,7 @@
 //! Messages on their way to the model, and the rendered prompt.
 
 use crate::specials::Part;
+use crate::tools::ToolCall;
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,19 @@ pub struct Message {
     pub role: Role,
     /// What they said; never control tokens, whatever it contains.
     pub content: String,
+    /// The calls of tools that an assistant's turn made.
+    pub tool_calls: Vec<ToolCall>,
+}
+
+impl Message {
+    /// A turn without calls.
+    pub fn new(role: Role, content: impl Into<String>) -> Message {
+        Message {
+            role,
+            content: content.into(),
+            tool_calls: Vec::new(),
+        }
+    }
 }
 
 /// Whether the model is to think before it answers.
@@ -90,10 +104,7 @@ pub(crate) fn history(messages: &[Message], drop_thoughts: bool) -> Vec<Message>
         .collect();
     let mut turns = Vec::with_capacity(messages.len());
     if !system.is_empty() {
-        turns.push(Message {
-            role: Role::System,
-            content: system.join("\n\n"),
-        });
+        turns.push(Message::new(Role::System, system.join("\n\n")));
     }
     for message in messages.iter().filter(|message| message.role != Role::System) {
         let thinker = drop_thoughts && message.role == Role::Assistant;
@@ -105,6 +116,7 @@ pub(crate) fn history(messages: &[Message], drop_thoughts: bool) -> Vec<Message>
         turns.push(Message {
             role: message.role,
             content: content.to_owned(),
+            tool_calls: message.tool_calls.clone(),
         });
     }
     turns
@@ -138,10 +150,7 @@ mod tests {
 
     #[test]
     fn system_messages_come_first_as_one() {
-        let say = |role, content: &str| Message {
-            role,
-            content: content.into(),
-        };
+        let say = |role, content: &str| Message::new(role, content);
         let turns = history(
             &[
                 say(Role::System, "a"),

@@ -2,6 +2,7 @@
 
 use crate::stop::StopScanner;
 use crate::tokenizer::{ThinkTokens, Tokenizer};
+use crate::tools::ToolFormat;
 use crate::utf8::Utf8Decoder;
 
 /// Where a reply begins.
@@ -40,6 +41,8 @@ pub struct ReplyDecoder {
     /// White space at the end of the thought so far.
     space: String,
     thought_tokens: usize,
+    /// Control tokens that are shown all the same.
+    shown: Vec<u32>,
 }
 
 /// What the next character belongs to. `fresh`: no character of it has come yet, white space aside.
@@ -73,7 +76,16 @@ impl ReplyDecoder {
             close: StopScanner::new(&close),
             space: String::new(),
             thought_tokens: 0,
+            shown: Vec::new(),
         }
+    }
+
+    /// Shows the tags of tool calls too, where they are control tokens: for a [`crate::ToolCallParser`] behind it.
+    #[must_use]
+    pub fn showing_tools(mut self, format: ToolFormat) -> ReplyDecoder {
+        let specials = self.tokenizer.specials();
+        self.shown = format.tags().iter().filter_map(|tag| specials.find(tag)).collect();
+        self
     }
 
     /// Takes the next token; gives what can be shown now, a thought before an answer.
@@ -84,8 +96,12 @@ impl ReplyDecoder {
         }
         if !self.is_tag(token, &mut out) {
             let mut text = String::new();
-            self.utf8
-                .push(shown_bytes(&self.tokenizer, self.think, token), &mut text);
+            let bytes = if self.shown.contains(&token) {
+                self.tokenizer.token_bytes(token)
+            } else {
+                shown_bytes(&self.tokenizer, self.think, token)
+            };
+            self.utf8.push(bytes, &mut text);
             self.take(&text, &mut out);
         }
         out.into_vec()

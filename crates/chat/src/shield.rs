@@ -7,6 +7,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use crate::ChatError;
 
 /// Private-use plane 16: no vocabulary has tokens with these.
@@ -66,6 +68,27 @@ impl Shield {
         out
     }
 
+    /// A value whose texts a template may see. Keys, and texts that are plain words, stay comparable: no mark is set around
+    /// them.
+    pub(crate) fn protect_value(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) if is_word(text) => Value::String(self.swapped(text)),
+            Value::String(text) => Value::String(self.protect(text)),
+            Value::Array(items) => items.iter().map(|item| self.protect_value(item)).collect(),
+            Value::Object(fields) => {
+                let field = |(name, value): (&String, &Value)| (self.swapped(name), self.protect_value(value));
+                Value::Object(fields.iter().map(field).collect())
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+        }
+    }
+
+    fn swapped(&self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        self.swap_onto(text, &mut out);
+        out
+    }
+
     fn swap_onto(&self, text: &str, out: &mut String) {
         for letter in text.chars() {
             let stand_in = self
@@ -118,6 +141,11 @@ impl Shield {
     fn is_private(&self, letter: char) -> bool {
         matches!(letter, BORDER | ESCAPE) || self.original(letter) != letter
     }
+}
+
+fn is_word(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
 fn shifted(letter: char, by: u32) -> Option<char> {

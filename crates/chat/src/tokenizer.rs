@@ -1,11 +1,12 @@
 //! The tokenizer: byte-level BPE over a model file's vocabulary.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokenizers::Model;
 use tokenizers::models::bpe::{BPE, BpeBuilder};
 
+use crate::grammar::GrammarFactory;
 use crate::specials::{Part, Specials};
 use crate::vocabulary::{ByteAlphabet, Kind, Token, decode_tokens};
 use crate::words::Words;
@@ -32,6 +33,9 @@ struct Inner {
     end_tokens: Vec<u32>,
     add_bos: bool,
     add_eos: bool,
+    /// Built when first asked for.
+    grammars: OnceLock<Result<GrammarFactory, ChatError>>,
+    spaces: OnceLock<Vec<u32>>,
 }
 
 /// The tokens around a thought.
@@ -97,6 +101,8 @@ impl Tokenizer {
             end_tokens,
             add_bos,
             add_eos,
+            grammars: OnceLock::new(),
+            spaces: OnceLock::new(),
         };
         Ok(Tokenizer { inner: Arc::new(inner) })
     }
@@ -246,6 +252,26 @@ impl Tokenizer {
             .iter()
             .filter(special)
             .filter_map(|token| std::str::from_utf8(&token.bytes).ok())
+    }
+
+    /// What makes grammars over this vocabulary. Built by the first caller, in half a second for a large one.
+    pub(crate) fn grammars(&self) -> Result<&GrammarFactory, ChatError> {
+        let inner = &self.inner;
+        let build = || GrammarFactory::new(&inner.tokens, &inner.end_tokens);
+        inner.grammars.get_or_init(build).as_ref().map_err(Clone::clone)
+    }
+
+    /// The tokens of nothing but white space, in order of ids.
+    pub(crate) fn space_tokens(&self) -> &[u32] {
+        let is_space = |token: &Token| {
+            token.kind == Kind::Ordinary
+                && !token.bytes.is_empty()
+                && token.bytes.iter().all(|byte| b" \n\r\t".contains(byte))
+        };
+        self.inner.spaces.get_or_init(|| {
+            let tokens = (0..).zip(&self.inner.tokens);
+            tokens.filter(|(_, token)| is_space(token)).map(|(id, _)| id).collect()
+        })
     }
 
     /// The token that text begins with, where the vocabulary has one.

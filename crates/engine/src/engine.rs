@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 use crate::dispatch::Station;
 use crate::job::{Event, Finish, Token};
 use crate::model::{LanguageModel, ModelError, ModelShape, Segment, Wanted};
-use crate::sampler::{SampleError, Scratch};
+use crate::sampler::Scratch;
 use crate::scheduler::{Scheduler, Turn};
-use crate::sequence::Sequence;
+use crate::sequence::{NoToken, Sequence};
 use crate::settings::EngineSettings;
 use crate::status::Gauges;
 
@@ -32,13 +32,6 @@ pub(crate) struct Remains {
     pub(crate) model: Box<dyn LanguageModel>,
     /// Oldest first, without blocks.
     pub(crate) sequences: Vec<Sequence>,
-}
-
-/// Why a sequence got nothing for its row.
-enum NoUse {
-    Logits(SampleError),
-    States,
-    Panic,
 }
 
 impl Engine {
@@ -163,8 +156,12 @@ impl Engine {
                     self.scheduler.commit(*turn);
                     None
                 }
-                Wanted::Logits => match sample(sequence, rows.next().unwrap_or_default(), &mut self.scratch) {
-                    Ok(token) => self.give_out(*turn, token, alone),
+                Wanted::Logits => match choose(sequence, rows.next().unwrap_or_default(), &mut self.scratch) {
+                    Ok(Some(token)) => self.give_out(*turn, token, alone),
+                    Ok(None) => {
+                        self.scheduler.commit(*turn);
+                        Some(Finish::End)
+                    }
                     Err(reason) => Some(self.refuse_row(*turn, &reason)),
                 },
                 wanted => {
@@ -209,29 +206,25 @@ impl Engine {
             return None;
         }
         let Some(mean) = sequence.embedding.as_ref()?.mean() else {
-            return Some(self.refuse_row(turn, &NoUse::States));
+            return Some(self.refuse_row(turn, &NoToken::States));
         };
         sequence.outlet.send(Event::Embedding(mean));
         self.scheduler.commit(turn);
         Some(Finish::End)
     }
 
-    /// Ends a sequence whose row is no use. What it computed may be no use either, so nobody shall find it in the cache.
-    fn refuse_row(&mut self, turn: Turn, reason: &NoUse) -> Finish {
-        if let Some(sequence) = self.scheduler.running.get(turn.running_index) {
+    /// Ends a sequence that cannot go on. If its row is no use, what it computed may be no use either, so nobody shall
+    /// find it in the cache.
+    fn refuse_row(&mut self, turn: Turn, reason: &NoToken) -> Finish {
+        if let NoToken::Row(_) | NoToken::States = reason {
+            self.gauges(|gauges| gauges.rows_not_finite.add(1));
+        }
+        if let (NoToken::Row(_) | NoToken::States | NoToken::Panic, Some(sequence)) =
+            (reason, self.scheduler.running.get(turn.running_index))
+        {
             self.scheduler.pool.forget(&sequence.block_table);
         }
-        match reason {
-            NoUse::Logits(error) => {
-                self.gauges(|gauges| gauges.rows_not_finite.add(1));
-                Finish::Failed(format!("no token can be chosen: {error}"))
-            }
-            NoUse::States => {
-                self.gauges(|gauges| gauges.rows_not_finite.add(1));
-                Finish::Failed("the text has no embedding: the model's states are not finite numbers".to_owned())
-            }
-            NoUse::Panic => Finish::Failed("choosing the token failed".to_owned()),
-        }
+        Finish::Failed(reason.to_string())
     }
 
     /// Ends a sequence that has no blocks any more.
@@ -295,11 +288,7 @@ impl Engine {
 }
 
 /// The next token of a sequence. A panic while choosing it ends that sequence, not the engine.
-fn sample(sequence: &mut Sequence, row: &[f32], scratch: &mut Scratch) -> Result<Token, NoUse> {
-    let sampler = &mut sequence.sampler;
-    // Unwind safe: on a panic the sampler's sequence ends, and the scratch is filled anew each time.
-    match catch_unwind(AssertUnwindSafe(|| sampler.sample(row, scratch))) {
-        Ok(sampled) => sampled.map_err(NoUse::Logits),
-        Err(_) => Err(NoUse::Panic),
-    }
+fn choose(sequence: &mut Sequence, row: &[f32], scratch: &mut Scratch) -> Result<Option<Token>, NoToken> {
+    // Unwind safe: on a panic the sequence ends, and the scratch is filled anew each time.
+    catch_unwind(AssertUnwindSafe(|| sequence.choose(row, scratch))).unwrap_or(Err(NoToken::Panic))
 }

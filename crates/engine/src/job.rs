@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::constraint::Constraint;
 use crate::model::ModelShape;
 
 /// How the next token is chosen. The default is the model's own distribution: temperature 1, nothing cut or bent.
@@ -75,6 +76,8 @@ pub struct Job {
     pub ignore_end: bool,
     /// Jobs share cached prompts only within one scope, so that nobody can time another's prompts.
     pub cache_scope: u64,
+    /// What may be said; `None` is anything.
+    pub constraint: Option<Box<dyn Constraint>>,
 }
 
 /// One thing that happened to a job, in order: `Started`, any number of `Token` or one `Embedding`, `Finished`.
@@ -107,7 +110,7 @@ pub struct Token {
 /// How a job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finish {
-    /// The model gave an end token, or the embedding is complete.
+    /// The model gave an end token, its constraint left nothing to say, or the embedding is complete.
     End,
     /// `output_tokens_max` or the context was reached.
     Length,
@@ -191,6 +194,7 @@ impl Job {
             end_tokens: Arc::default(),
             ignore_end: false,
             cache_scope,
+            constraint: None,
         }
     }
 
@@ -292,6 +296,7 @@ mod tests {
             end_tokens: Arc::from([]),
             ignore_end: false,
             cache_scope: 0,
+            constraint: None,
         }
     }
 

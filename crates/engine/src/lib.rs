@@ -4,6 +4,7 @@
 //! the arithmetic on the engine's own thread.
 
 mod blocks;
+mod constraint;
 mod dispatch;
 mod embedding;
 mod engine;
@@ -23,6 +24,7 @@ mod worker;
 #[cfg(test)]
 mod simulation;
 
+pub use constraint::{Allowed, Constraint, ConstraintError, Mask};
 pub use dispatch::Accepted;
 pub use engines::Engines;
 pub use job::{Event, Finish, Job, Refused, Sampling, Token, Want};

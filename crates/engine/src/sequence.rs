@@ -6,15 +6,33 @@
 use std::sync::Arc;
 
 use crate::blocks::blocks_for;
+use crate::constraint::{Allowed, Constraint, ConstraintError};
 use crate::embedding::Embedding;
 use crate::job::{Event, Finish, Job, Token, Want};
 use crate::model::{BLOCK_TOKENS, ModelShape, Pooling, Wanted};
 use crate::prefix::BlockTokens;
 use crate::replies::Outlet;
-use crate::sampler::Sampler;
+use crate::sampler::{Choice, SampleError, Sampler, Scratch};
 
 /// Strikes from which on a sequence gets steps of its own, so that it can no longer take others down.
 const SUSPECT_STRIKES: usize = 2;
+
+/// Why a sequence got no token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoToken {
+    /// The model's row is no use.
+    #[error("no token can be chosen: {0}")]
+    Row(#[from] SampleError),
+    /// Its constraint gave up.
+    #[error("the answer's form cannot be kept: {0}")]
+    Constraint(#[from] ConstraintError),
+    /// The states of its text are no use.
+    #[error("the text has no embedding: the model's states are not finite numbers")]
+    States,
+    /// Choosing it panicked.
+    #[error("choosing the token failed")]
+    Panic,
+}
 
 /// A job that was accepted and has not ended.
 pub(crate) struct Sequence {
@@ -44,6 +62,7 @@ pub(crate) struct Sequence {
     tokens_max: usize,
     end_tokens: Arc<[u32]>,
     ignore_end: bool,
+    constraint: Option<Box<dyn Constraint>>,
 }
 
 impl Sequence {
@@ -78,6 +97,7 @@ impl Sequence {
             tokens_max,
             end_tokens: job.end_tokens,
             ignore_end: job.ignore_end,
+            constraint: job.constraint,
         }
     }
 
@@ -143,6 +163,46 @@ impl Sequence {
     /// Blocks that it lacks to hold this many tokens.
     pub(crate) fn blocks_lacking(&self, tokens: usize) -> usize {
         blocks_for(tokens).saturating_sub(self.block_table.len())
+    }
+
+    /// Chooses the next token among those that may come; `None` if it is to end because none may.
+    ///
+    /// * `row` [vocabulary]
+    pub(crate) fn choose(&mut self, row: &[f32], scratch: &mut Scratch) -> Result<Option<Token>, NoToken> {
+        let Some(constraint) = &mut self.constraint else {
+            return Ok(Some(self.sampler.sample(row, &Choice::Free, scratch)?));
+        };
+        let mut mask = std::mem::take(&mut scratch.mask);
+        mask.reset(row.len());
+        let choice = match constraint.allow(&mut mask)? {
+            Allowed::Anything => Choice::Free,
+            Allowed::AnythingButEnd if self.ignore_end => Choice::Free,
+            Allowed::AnythingButEnd => {
+                mask.allow_all();
+                self.end_tokens.iter().for_each(|end| mask.forbid(*end));
+                Choice::Among(&mask)
+            }
+            Allowed::Masked { end } => {
+                for token in self.end_tokens.iter() {
+                    if end && !self.ignore_end {
+                        mask.allow(*token);
+                    } else {
+                        mask.forbid(*token);
+                    }
+                }
+                Choice::Among(&mask)
+            }
+        };
+        if matches!(choice, Choice::Among(mask) if mask.is_empty()) {
+            scratch.mask = mask;
+            return Ok(None);
+        }
+        let token = self.sampler.sample(row, &choice, scratch)?;
+        scratch.mask = mask;
+        if self.ignore_end || !self.end_tokens.contains(&token.id) {
+            constraint.accept(token.id)?;
+        }
+        Ok(Some(token))
     }
 
     /// Takes the sampler's token: gives it out or ends, and says how it ended.

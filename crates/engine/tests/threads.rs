@@ -131,6 +131,7 @@ fn job(first: u32, output_tokens_max: usize) -> Job {
         end_tokens: Arc::from([49]),
         ignore_end: false,
         cache_scope: 0,
+        constraint: None,
     }
 }
 

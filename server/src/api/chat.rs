@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use chat::{Message, Piece, Start, Thinking};
+use chat::{Message, Piece, Start, Thinking, ToolCall};
+use serde_json::Value;
+use uuid::Uuid;
 
 use super::Api;
 use super::body::JsonBody;
@@ -39,8 +41,9 @@ pub(crate) async fn create(
             showing,
             options,
         } = check::chat_request(request, &api.rules(&model))?;
-        let (prompt, start) = api.prompt(&model, messages, thinking).await?;
-        let submitted = api.submit(&model, vec![prompt], start, &options, request_id)?;
+        let tools = options.tools.offered.clone();
+        let (prompt, start) = api.prompt(&model, messages, tools, thinking).await?;
+        let submitted = api.submit(&model, vec![prompt], start, &options, request_id).await?;
         let reply = Reply::new(&model, showing, &options);
         api.deliver(submitted, reply, options.delivery).await
     };
@@ -50,18 +53,21 @@ pub(crate) async fn create(
 impl Api {
     /// The tokens of a conversation, and what the reply to it begins with. A model's name may ask for no thought.
     ///
+    /// * `tools`  in OpenAI's form, only for a model that knows tools
+    ///
     /// # Errors
     /// What the template or the tokenizer cannot take.
     pub(crate) async fn prompt(
         &self,
         model: &Lease,
         messages: Vec<Message>,
+        tools: Vec<Value>,
         thinking: Thinking,
     ) -> Result<(Vec<u32>, Start), ApiError> {
         let thinking = asked_of(model, thinking);
         let model = model.clone();
         let start = start(&model, thinking);
-        let encode = move || conversation_tokens(&model, &model.opening.before(messages), thinking);
+        let encode = move || conversation_tokens(&model, &model.opening.before(messages), &tools, thinking);
         Ok((self.text_lane.run(encode).await?, start))
     }
 }
@@ -86,14 +92,17 @@ pub(crate) fn start(model: &Lease, thinking: Thinking) -> Start {
 
 /// The tokens of a whole conversation, its opening included. Takes milliseconds.
 ///
+/// * `tools`  in OpenAI's form, only for a model that knows tools
+///
 /// # Errors
 /// What the template or the tokenizer cannot take.
 pub(crate) fn conversation_tokens(
     model: &Lease,
     messages: &[Message],
+    tools: &[Value],
     thinking: Thinking,
 ) -> Result<Vec<u32>, ApiError> {
-    let prompt = model.template.render(messages, thinking);
+    let prompt = model.template.render_with_tools(messages, tools, thinking);
     let tokens = prompt.and_then(|prompt| model.tokenizer.encode_prompt(&prompt));
     tokens.map_err(|error| refused_text("messages", error))
 }
@@ -111,12 +120,15 @@ struct ChoiceSoFar {
     shown: Shown,
     /// Of tokens whose text is still held back.
     logprobs: Vec<TokenLogprob>,
+    /// Calls of tools so far.
+    calls: usize,
 }
 
 /// Some text as the client sees it.
 pub(crate) enum Part {
     Thought(String),
     Answer(String),
+    Call(ToolCall),
 }
 
 impl Reply {
@@ -128,6 +140,7 @@ impl Reply {
         let choice = |_| ChoiceSoFar {
             shown: Shown::new(showing),
             logprobs: Vec::new(),
+            calls: 0,
         };
         Reply {
             head: head(model, "chatcmpl", object, options),
@@ -152,6 +165,9 @@ impl Reply {
         step.pieces
             .into_iter()
             .for_each(|piece| choice.shown.show(piece, &mut parts));
+        for call in step.calls {
+            choice.shown.call(call, &mut parts);
+        }
         if let Some(reason) = step.finish {
             choice.shown.end(reason, &mut parts);
         }
@@ -164,6 +180,13 @@ impl Reply {
                 Vec::new()
             },
         )
+    }
+
+    /// The place of a choice's next call among its calls.
+    fn next_call(&mut self, index: usize) -> Option<usize> {
+        let calls = &mut self.choices.get_mut(index)?.calls;
+        *calls += 1;
+        Some(*calls - 1)
     }
 
     fn push(
@@ -198,6 +221,7 @@ impl Narrator for Reply {
                 content: String::new(),
                 refusal: None,
                 reasoning_content: String::new(),
+                tool_calls: Vec::new(),
             },
             logprobs: self.with_logprobs.then(Logprobs::default),
             finish_reason: FinishReason::Stop,
@@ -213,6 +237,7 @@ impl Narrator for Reply {
                 match part {
                     Part::Thought(text) => choice.message.reasoning_content.push_str(&text),
                     Part::Answer(text) => choice.message.content.push_str(&text),
+                    Part::Call(call) => choice.message.tool_calls.push(called(call, None)),
                 }
             }
             if let Some(all) = &mut choice.logprobs {
@@ -251,6 +276,9 @@ impl Narrator for Reply {
                     reasoning_content: text,
                 },
                 Part::Answer(text) => Delta::Answer { content: text },
+                Part::Call(call) => Delta::Calls {
+                    tool_calls: [called(call, self.next_call(index))],
+                },
             };
             self.push(events, index, delta, std::mem::take(&mut logprobs), None)?;
         }
@@ -267,6 +295,27 @@ impl Narrator for Reply {
             usage: Some(generation.usage()),
         })
     }
+}
+
+/// A call as the wire has it.
+fn called(call: ToolCall, index: Option<usize>) -> wire::ToolCall {
+    wire::ToolCall {
+        index,
+        id: call_id(),
+        r#type: "function",
+        function: wire::CalledFunction {
+            name: call.name,
+            arguments: call.arguments.to_string(),
+        },
+    }
+}
+
+/// `call_` and eight letters or digits, by which the tool's result will name the call.
+pub(crate) fn call_id() -> String {
+    const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let bytes = Uuid::new_v4().into_bytes();
+    let letter = |byte: &u8| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]);
+    format!("call_{}", bytes.iter().rev().take(8).map(letter).collect::<String>())
 }
 
 /// How the thought of one choice is shown.
@@ -310,6 +359,12 @@ impl Shown {
                 parts.push(Part::Answer(text));
             }
         }
+    }
+
+    /// A call is no text: tags that are open end before it.
+    pub(crate) fn call(&mut self, call: ToolCall, parts: &mut Vec<Part>) {
+        self.close(parts);
+        parts.push(Part::Call(call));
     }
 
     /// A reply that ends by itself inside the thought leaves no tag open; one that was cut shows where.

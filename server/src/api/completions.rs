@@ -47,7 +47,7 @@ pub(crate) async fn create(
         };
         let prompts: Vec<Vec<u32>> = api.text_lane.run(encode).await?;
         let choices = prompts.len() * options.choices;
-        let submitted = api.submit(&model, prompts, Start::Raw, &options, request_id)?;
+        let submitted = api.submit(&model, prompts, Start::Raw, &options, request_id).await?;
         let reply = Reply::new(&model, choices, &options);
         api.deliver(submitted, reply, options.delivery).await
     };

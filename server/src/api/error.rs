@@ -132,6 +132,25 @@ impl ApiError {
         }
     }
 
+    /// The same about `param`, where it is about `other`, the field of another endpoint.
+    pub(crate) fn renamed(mut self, other: &str, param: &str) -> ApiError {
+        if let ApiError::Field { param: named, .. } = &mut self
+            && named == other
+        {
+            param.clone_into(named);
+        }
+        self
+    }
+
+    /// The same refusal in the name of another field, the one that clients know.
+    pub(crate) fn of(self, param: &str) -> ApiError {
+        match self {
+            ApiError::Field { message, .. } => ApiError::field(param, message),
+            ApiError::Unsupported { message, .. } => ApiError::unsupported(param, message),
+            other => other,
+        }
+    }
+
     /// The status it is answered with.
     pub(crate) fn status(&self) -> StatusCode {
         match self {

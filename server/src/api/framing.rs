@@ -14,6 +14,8 @@ const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
 pub(crate) enum Framing {
     /// Server-sent events that end in `[DONE]`: OpenAI's.
     Events,
+    /// Server-sent events with names, the last of which is the end: those of OpenAI's responses.
+    NamedEvents,
     /// One line of JSON after another, no empty ones among them: Ollama's.
     Lines,
 }
@@ -22,14 +24,14 @@ impl Framing {
     /// One object, already on one line, as a chunk of its own: clients take chunks for objects.
     pub(crate) fn frame(self, line: &[u8]) -> Bytes {
         match self {
-            Framing::Events => [b"data: ", line, b"\n\n"].concat().into(),
+            Framing::Events | Framing::NamedEvents => [b"data: ", line, b"\n\n"].concat().into(),
             Framing::Lines => [line, b"\n"].concat().into(),
         }
     }
 
     /// What is sent so that nobody takes the silence for an end, where the form has a word for it.
     pub(crate) fn comment(self) -> Option<Bytes> {
-        (self == Framing::Events).then_some(COMMENT)
+        (self != Framing::Lines).then_some(COMMENT)
     }
 
     /// What follows the last object.
@@ -40,7 +42,7 @@ impl Framing {
     /// What is told when something breaks after the headers are gone.
     pub(crate) fn error(self, error: ApiError) -> Bytes {
         match self {
-            Framing::Events => self.frame(&error.to_json()),
+            Framing::Events | Framing::NamedEvents => self.frame(&error.to_json()),
             Framing::Lines => self.frame(&OllamaError::from(error).to_json()),
         }
     }
@@ -48,7 +50,7 @@ impl Framing {
     /// The stream's content type.
     pub(crate) fn content_type(self) -> HeaderValue {
         HeaderValue::from_static(match self {
-            Framing::Events => "text/event-stream; charset=utf-8",
+            Framing::Events | Framing::NamedEvents => "text/event-stream; charset=utf-8",
             Framing::Lines => "application/x-ndjson",
         })
     }

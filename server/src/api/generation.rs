@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use chat::{Piece, ReplyDecoder};
+use chat::{Piece, ReplyDecoder, ToolCall, ToolCallParser, ToolPiece};
 use engine::{Event, Finish, Replies, Token};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -25,6 +25,8 @@ pub(crate) struct Step {
     pub(crate) token: Option<Token>,
     /// Text that can be shown now.
     pub(crate) pieces: Vec<Piece>,
+    /// Calls of tools that are whole now. They are in no piece, and come after the pieces.
+    pub(crate) calls: Vec<ToolCall>,
     /// Why the choice ended, if it did.
     pub(crate) finish: Option<FinishReason>,
 }
@@ -35,6 +37,8 @@ pub(crate) struct Choice {
     pub(crate) replies: Replies,
     /// Its text.
     pub(crate) decoder: ReplyDecoder,
+    /// Tells calls of tools from its text, where there are tools.
+    pub(crate) tools: Option<ToolCallParser>,
     /// Tokens of its prompt, for the first choice of each prompt; 0 for its siblings, which share it.
     pub(crate) prompt_tokens: usize,
 }
@@ -42,6 +46,9 @@ pub(crate) struct Choice {
 /// What is kept of a choice besides its replies.
 struct Progress {
     decoder: ReplyDecoder,
+    tools: Option<ToolCallParser>,
+    /// Whether it called a tool.
+    has_called: bool,
     tokens: usize,
     prompt_tokens: usize,
     cached_tokens: usize,
@@ -110,11 +117,14 @@ impl Generation {
             let Choice {
                 replies,
                 decoder,
+                tools,
                 prompt_tokens,
             } = choice;
             generation.waiting.push(wait(index, replies));
             generation.progress.push(Progress {
                 decoder,
+                tools,
+                has_called: false,
                 tokens: 0,
                 prompt_tokens,
                 cached_tokens: 0,
@@ -278,13 +288,16 @@ impl Progress {
     fn token(&mut self, choice: usize, token: Token) -> Step {
         self.tokens += 1;
         let pieces = self.decoder.push(token.id);
-        if self.decoder.stopped() {
-            self.finish = Some(FinishReason::Stop);
+        let is_over = self.decoder.stopped();
+        let (pieces, calls) = self.tell_calls(pieces, is_over);
+        if is_over {
+            self.finish = Some(self.reason(FinishReason::Stop));
         }
         Step {
             choice,
             token: Some(token),
             pieces,
+            calls,
             finish: self.finish,
         }
     }
@@ -293,12 +306,49 @@ impl Progress {
         if reason == FinishReason::Stop {
             self.tokens += 1; // The end token itself.
         }
-        self.finish = Some(reason);
+        let pieces = self.decoder.finish();
+        let (pieces, calls) = self.tell_calls(pieces, true);
+        self.finish = Some(self.reason(reason));
         Step {
             choice,
             token: None,
-            pieces: self.decoder.finish(),
+            pieces,
+            calls,
             finish: self.finish,
+        }
+    }
+
+    /// Takes calls of tools out of an answer's pieces.
+    fn tell_calls(&mut self, pieces: Vec<Piece>, is_over: bool) -> (Vec<Piece>, Vec<ToolCall>) {
+        let Some(tools) = &mut self.tools else {
+            return (pieces, Vec::new());
+        };
+        let (mut shown, mut told) = (Vec::new(), Vec::new());
+        for piece in pieces {
+            match piece {
+                Piece::Thought(_) => shown.push(piece),
+                Piece::Answer(text) => told.extend(tools.push(&text)),
+            }
+        }
+        if is_over {
+            told.extend(tools.finish());
+        }
+        let mut calls = Vec::new();
+        for piece in told {
+            match piece {
+                ToolPiece::Text(text) => shown.push(Piece::Answer(text)),
+                ToolPiece::Call(call) => calls.push(call),
+            }
+        }
+        self.has_called |= !calls.is_empty();
+        (shown, calls)
+    }
+
+    fn reason(&self, reason: FinishReason) -> FinishReason {
+        if reason == FinishReason::Stop && self.has_called {
+            FinishReason::ToolCalls
+        } else {
+            reason
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The routes: OpenAI's API, Ollama's, tokenising, health and metrics.
 //!
 //! Reading order is a request's way: [`body`] reads it, [`check`] turns it into a checked type or a refusal, [`text`]
-//! makes tokens of it, [`submit`] hands jobs to an engine, [`generation`] joins what comes back, and [`chat`] or
-//! [`completions`] puts it on the wire, whole or through [`sse`].
+//! makes tokens of it, [`submit`] hands jobs to an engine, [`generation`] joins what comes back, and [`chat`],
+//! [`completions`] or [`responses`] puts it on the wire, whole or through [`sse`].
 
 mod body;
 mod chat;
@@ -14,9 +14,11 @@ mod error;
 mod framing;
 mod generation;
 mod health;
+mod held;
 mod logprobs;
 mod models;
 mod ollama;
+mod responses;
 mod sse;
 mod submit;
 mod text;
@@ -58,6 +60,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/completions", post(completions::create))
         .route("/v1/embeddings", post(embeddings::create))
         .route("/embeddings", post(embeddings::create))
+        .route("/v1/responses", post(responses::create))
+        .route("/responses", post(responses::create))
         .route("/v1/models", get(models::list))
         .route("/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
@@ -87,9 +91,8 @@ impl Api {
 async fn unknown_route(method: Method, uri: Uri) -> Response {
     let path = uri.path();
     let asked = format!("{method} {}", shown(path));
-    let hint = if path.trim_end_matches('/').ends_with("/responses") {
-        "the Responses API is not here: use POST /v1/chat/completions (in LobeChat: provider settings, switch off \
-         \"Use Responses API\")"
+    let hint = if path.contains("/responses/") {
+        "responses are not kept: POST /v1/responses answers a whole conversation"
     } else {
         "chat is at POST /v1/chat/completions, the model at GET /v1/models, health at GET /readyz"
     };

@@ -37,7 +37,8 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    fn new(framing: Framing) -> Events {
+    /// None yet.
+    pub(crate) fn new(framing: Framing) -> Events {
         Events {
             framing,
             waiting: VecDeque::new(),
@@ -48,6 +49,19 @@ impl Events {
     pub(crate) fn push(&mut self, object: &impl Serialize) -> Result<(), ApiError> {
         self.waiting.push_back(self.framing.frame(&json::to_line(object)?));
         Ok(())
+    }
+
+    /// Adds one object as an event with a name.
+    pub(crate) fn push_named(&mut self, name: &'static str, object: &impl Serialize) -> Result<(), ApiError> {
+        let line = json::to_line(object)?;
+        let event = [b"event: ", name.as_bytes(), b"\ndata: ", &line, b"\n\n"].concat();
+        self.waiting.push_back(event.into());
+        Ok(())
+    }
+
+    /// Adds what is told when something breaks.
+    fn error(&mut self, error: ApiError) {
+        self.waiting.push_back(self.framing.error(error));
     }
 
     /// Adds a sign of life that means nothing else, where the form has one.
@@ -74,6 +88,11 @@ pub(crate) trait Narrator: Send + 'static {
     }
     /// What is counted at the end of `generation`.
     fn usage(&mut self, generation: &Generation, events: &mut Events) -> Result<(), ApiError>;
+    /// What is told when it breaks after the headers are gone.
+    fn broken(&mut self, error: ApiError, events: &mut Events) -> Result<(), ApiError> {
+        events.error(error);
+        Ok(())
+    }
 }
 
 /// A reply under way to its client. Its body is pulled: while the client does not read, nothing is made, and the
@@ -151,16 +170,20 @@ impl<N: Narrator> Sending<N> {
     /// An error ends the stream, without the usual end: clients must not take the reply for whole.
     fn or_error(&mut self, told: Result<(), ApiError>) {
         if let Err(error) = told {
-            self.events.waiting.push_back(N::FRAMING.error(error));
             self.is_over = true;
+            if let Err(error) = self.stream.narrator.broken(error, &mut self.events) {
+                self.events.error(error);
+            }
         }
     }
 
     fn panicked(&mut self) -> Option<Bytes> {
         let request_id = self.stream.generation.request_id();
         tracing::error!(request_id, "a stream panicked; its client got an error event");
+        self.is_over = true;
         self.events.waiting.clear();
-        self.or_error(Err(ApiError::Internal));
+        // The narrator may be what panicked.
+        self.events.error(ApiError::Internal);
         self.events.waiting.pop_front()
     }
 }

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use axum::http::HeaderValue;
 use axum::response::Response;
-use chat::{ReplyDecoder, Start};
-use engine::{Accepted, Job, Refused, Want};
+use chat::{GrammarState, ReplyDecoder, Start, ToolCallParser};
+use engine::{Accepted, Constraint, Job, Refused, Want};
 use uuid::Uuid;
 
 use super::Api;
 use super::check::{Delivery, Options, Rules};
 use super::error::ApiError;
 use super::generation::{Choice, Generation, Surroundings};
+use super::held::Held;
 use super::sse::{EventStream, Narrator};
 use super::wire::reply::Head;
 use crate::http::RequestId;
@@ -35,14 +36,15 @@ impl Api {
             limits: &self.app.limits,
             defaults: &model.defaults,
             vocabulary: model.vocabulary(),
+            tools: model.template.tool_format(),
         }
     }
 
     /// Submits `options.choices` jobs for each prompt, all of them to one engine or none.
     ///
     /// # Errors
-    /// What the engines refuse, as the client is told it.
-    pub(crate) fn submit(
+    /// A form that answers cannot be held to; what the engines refuse, as the client is told it.
+    pub(crate) async fn submit(
         &self,
         model: &Lease,
         prompts: Vec<Vec<u32>>,
@@ -60,8 +62,13 @@ impl Api {
                 context_tokens,
             });
         }
+        let grammar = self.grammar(model, options).await?;
+        let held = grammar.map(|grammar| grammar.begin(start));
         let timer = self.app.metrics.request_started(&model.card.id);
-        let jobs: Vec<Job> = prompts.iter().flat_map(|prompt| jobs(model, prompt, options)).collect();
+        let mut jobs = Vec::with_capacity(prompts.len() * options.choices);
+        for prompt in &prompts {
+            jobs.extend(self::jobs(model, prompt, options, held.as_ref()));
+        }
         let prompt_tokens: Vec<usize> = jobs.iter().map(|job| job.prompt.len()).collect();
         let Accepted { engine, replies } = match model.engines.submit(jobs) {
             Ok(accepted) => accepted,
@@ -70,13 +77,19 @@ impl Api {
                 return Err(refusal(model, refused));
             }
         };
+        let offers = !options.tools.offered.is_empty();
+        let tools = model.template.tool_format().filter(|_| offers);
         let choices = replies
             .into_iter()
             .zip(prompt_tokens)
             .enumerate()
             .map(|(index, (replies, prompt))| Choice {
                 replies,
-                decoder: ReplyDecoder::new(&model.tokenizer, start, &options.stop),
+                decoder: match tools {
+                    Some(format) => ReplyDecoder::new(&model.tokenizer, start, &options.stop).showing_tools(format),
+                    None => ReplyDecoder::new(&model.tokenizer, start, &options.stop),
+                },
+                tools: tools.map(ToolCallParser::new),
                 prompt_tokens: if index % options.choices == 0 { prompt } else { 0 },
             });
         let generation = Generation::new(
@@ -138,7 +151,12 @@ pub(crate) fn head(model: &Lease, kind: &str, object: &'static str, options: &Op
 }
 
 /// One job for each choice. The first has the request's own seed, so that asking for more changes nothing for it.
-fn jobs<'a>(model: &'a Lease, prompt: &'a [u32], options: &'a Options) -> impl Iterator<Item = Job> + 'a {
+fn jobs<'a>(
+    model: &'a Lease,
+    prompt: &'a [u32],
+    options: &'a Options,
+    held: Option<&'a GrammarState>,
+) -> impl Iterator<Item = Job> + 'a {
     let room = model.context_tokens() - prompt.len();
     (0..options.choices).map(move |choice| {
         let mut sampling = options.sampling.clone();
@@ -151,6 +169,7 @@ fn jobs<'a>(model: &'a Lease, prompt: &'a [u32], options: &'a Options) -> impl I
             end_tokens: Arc::clone(&model.end_tokens),
             ignore_end: options.ignore_end,
             cache_scope: CACHE_SCOPE,
+            constraint: held.map(|state| Box::new(Held(state.clone())) as Box<dyn Constraint>),
         }
     })
 }

@@ -43,7 +43,7 @@ pub(crate) async fn tokenize(
                 .encode(&text)
                 .map_err(|error| refused_text("prompt", error)),
             Source::Conversation(messages) => {
-                conversation_tokens(&model, &model.opening.before(messages), Thinking::Forced)
+                conversation_tokens(&model, &model.opening.before(messages), &[], Thinking::Forced)
             }
         };
         let tokens = api.text_lane.run(encode).await?;

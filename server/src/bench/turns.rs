@@ -131,6 +131,7 @@ impl Asker {
             end_tokens: Arc::from([]),
             ignore_end: true,
             cache_scope: 0,
+            constraint: None,
         };
         let begin = Instant::now();
         let accepted = self.engines.submit(vec![job]).context("the engine refused a prompt")?;

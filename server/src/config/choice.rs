@@ -191,7 +191,10 @@ mod tests {
             let environment = [("TANDEM_STORE".into(), said.into()), home.clone()];
             let found = roots(&environment);
             assert_eq!(found.first(), Some(&PathBuf::from(root)));
-            assert_eq!(found.iter().filter(|found| **found == PathBuf::from(root)).count(), 1);
+            assert_eq!(
+                found.iter().filter(|found| found.as_path() == Path::new(root)).count(),
+                1
+            );
             assert_eq!(
                 own_store_at(Path::new("/said"), &environment).root(),
                 Path::new("/said")

@@ -15,7 +15,7 @@ use library::store::OwnStore;
 use models::{DeviceSpec, KvFormat, Placement, Simd};
 
 use crate::app::{Limits, OllamaManners, SamplingDefaults};
-use crate::http::HttpLimits;
+use crate::http::{HttpLimits, Origins};
 use crate::roster::{Alias, KeepAlive};
 use crate::shelf::{Places, Rules};
 
@@ -66,6 +66,10 @@ pub(crate) struct Config {
     pub(crate) kv: KvFormat,
     pub(crate) simd: Simd,
     pub(crate) listen: SocketAddr,
+    /// Whose web pages may call.
+    pub(crate) origins: Origins,
+    /// Names of the server beside those of every machine.
+    pub(crate) hosts: Vec<String>,
     pub(crate) drain: Duration,
     pub(crate) log_filter: String,
     pub(crate) log_format: LogFormat,
@@ -112,6 +116,8 @@ impl Config {
             kv: read.kv()?,
             simd: read.simd()?,
             listen,
+            origins: read.origins()?,
+            hosts: read.hosts()?,
             drain: read.seconds("drain_seconds", 0..=86_400)?,
             log_filter: read.log_filter()?,
             log_format: read.log_format()?,

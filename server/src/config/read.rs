@@ -16,7 +16,7 @@ use super::error::{ConfigError, Source};
 use super::sources::{Choices, Chosen};
 use super::{LogFormat, ModelChoice};
 use crate::app::{Limits, OllamaManners, SamplingDefaults, ThinkShown};
-use crate::http::HttpLimits;
+use crate::http::{Hosts, HttpLimits, Origins};
 use crate::roster::{Alias, KeepAlive};
 use crate::shelf::Rules;
 
@@ -24,6 +24,9 @@ use crate::shelf::Rules;
 pub(super) const DEVICES_MAX: usize = 64;
 const DEVICES_ALLOWED: &str = "`cpu` or `cuda:0` and so on, once per engine, such as cpu,cpu, each with a limit such as \
      cpu@8G (M or G) if it shall use less than its memory, at most 64 times";
+
+/// Entries of `origins` and of `hosts` at most.
+const NAMES_MAX: usize = 256;
 
 /// Reads settings out of what was chosen.
 pub(super) struct Reader<'a>(pub(super) &'a Choices);
@@ -248,6 +251,28 @@ impl Reader<'_> {
             return Err(ConfigError::Exposed { listen, from });
         }
         Ok(listen)
+    }
+
+    pub(super) fn origins(&self) -> Result<Origins, ConfigError> {
+        let entries = split(&self.chosen("origins").text);
+        match Origins::read(&entries) {
+            Some(origins) if entries.len() <= NAMES_MAX => Ok(origins),
+            _ => self.refuse(
+                "origins",
+                "`*`, or at most 256 origins without a slash at the end, such as https://chat.example,http://localhost:*",
+            ),
+        }
+    }
+
+    pub(super) fn hosts(&self) -> Result<Vec<String>, ConfigError> {
+        let names = split(&self.chosen("hosts").text.to_ascii_lowercase());
+        if names.len() <= NAMES_MAX && names.iter().all(|name| Hosts::can_have(name)) {
+            return Ok(names);
+        }
+        self.refuse(
+            "hosts",
+            "at most 256 names or addresses without a port, such as gpu.example,*.lan",
+        )
     }
 
     pub(super) fn log_filter(&self) -> Result<String, ConfigError> {

@@ -97,6 +97,8 @@ pub(crate) const SETTINGS: &[Setting] = {
         setting(Serving, "insecure", "BOOL", "false", "Listen beyond this machine although nobody needs a key"),
         setting(Serving, "ollama_think", "NAME", "inline", "Where Ollama's API shows a thought that a request says nothing of: `inline`, in the text, or `split`, apart"),
         setting(Serving, "ollama_version", "VERSION", "0.13.3", "The version of Ollama to be taken for: clients choose by it what they ask"),
+        setting(Serving, "origins", "LIST", "*", "Whose web pages may call: `*` for all, or such as https://chat.example,http://localhost:*"),
+        setting(Serving, "hosts", "LIST", "", "Names of this server beside localhost, this machine's and private addresses, such as gpu.example"),
         setting(Serving, "manage_models", "BOOL", "", "Let clients pull, copy, create and delete models [default: true where only this machine can connect]"),
         setting(Serving, "pull_hosts", "LIST", "registry.ollama.ai,huggingface.co", "Where models may be pulled from; `http://10.0.0.2:5000` for one without TLS"),
         setting(Serving, "drain_seconds", "SECONDS", "30", "How long running replies may go on after SIGTERM"),

@@ -90,6 +90,7 @@ fn every_setting_can_be_given_in_all_three_ways() {
         let text = match setting.key {
             "weights" => "1,1",
             "context" => "64",
+            "hosts" => "gpu.example",
             "kv_tokens" => "512",
             "store" => "/models",
             "aliases" => "gpt-4=default",
@@ -215,6 +216,10 @@ fn words_outside_a_closed_set_are_refused() {
     assert_eq!(flag("placement", "auto").placement, None);
     check_flag("placement", "Tensor", "auto, replicas, pipeline, tensor, offload");
     check_flag("insecure", "maybe", "true or false");
+    assert_eq!(flag("origins", "*").origins, Origins::Any);
+    check_flag("origins", "https://chat.example/", "without a slash");
+    assert_eq!(flag("hosts", "GPU.example, *.lan").hosts, ["gpu.example", "*.lan"]);
+    check_flag("hosts", "gpu.example:80", "without a port");
     flag("log", "warn,tandem=debug");
     check_flag("log", "tandem=loud", "debug");
     check_flag("log", "json", "log_format");

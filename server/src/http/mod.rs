@@ -4,7 +4,9 @@
 mod accept;
 mod body;
 mod connection;
+mod cors;
 mod form;
+mod host;
 mod notes;
 mod places;
 mod record;
@@ -14,7 +16,9 @@ mod request_id;
 use std::time::Duration;
 
 pub(crate) use accept::{Closing, Front};
+pub(crate) use cors::Origins;
 pub(crate) use form::ErrorForm;
+pub(crate) use host::Hosts;
 pub(crate) use notes::Notes;
 pub(crate) use record::InFlight;
 pub(crate) use refuse::{Guards, guarded};

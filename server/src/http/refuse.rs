@@ -11,15 +11,19 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 
 use super::body::{BodyTime, DISCARDED_TIMES, Fault, Measure, MeasuredBody};
+use super::cors::know_origin;
+use super::host::know_host;
 use super::record::{InFlight, record};
 use super::request_id::name_and_contain;
-use super::{ErrorForm, HttpLimits};
+use super::{ErrorForm, Hosts, HttpLimits, Origins};
 use crate::drain::Drain;
 use crate::metrics::Metrics;
 
 /// Answered even while the process is leaving: whoever asks wants to know exactly that.
 pub(super) const ALWAYS_ANSWERED: [&str; 4] = ["/livez", "/readyz", "/health", "/metrics"];
 
+/// Bytes of a header that a message shows.
+const SHOWN_BYTES: usize = 80;
 /// Where models' files are uploaded.
 const UPLOADS: &str = "/api/blobs/";
 
@@ -32,31 +36,38 @@ pub(crate) struct Guards {
     pub(crate) drain: Drain,
     pub(crate) metrics: Metrics,
     pub(crate) in_flight: InFlight,
+    pub(crate) origins: Origins,
+    pub(crate) hosts: Hosts,
 }
 
-/// Puts the guards around `routes`. The record is outermost: it also tells of what the others refuse.
+/// Puts the guards around `routes`. The record is around the others: it also tells of what they refuse. Browsers are
+/// answered outside even of that: what they may read does not depend on what there is to read.
 pub(crate) fn guarded(routes: Router, guards: Guards) -> Router {
+    let browsers = guards.origins.layer();
     routes
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(guards.clone(), measure_body))
         .layer(from_fn_with_state(guards.clone(), refuse_early))
+        .layer(from_fn_with_state(guards.clone(), know_origin))
+        .layer(from_fn_with_state(guards.clone(), know_host))
         .layer(from_fn(name_and_contain))
         .layer(from_fn_with_state(guards, record))
+        .layer(browsers)
 }
 
 /// What is told of a request that goes no further.
-struct Refusal {
-    status: StatusCode,
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
     /// `error.type`
-    kind: &'static str,
+    pub(super) kind: &'static str,
     /// `error.code`
-    code: &'static str,
-    message: String,
+    pub(super) code: &'static str,
+    pub(super) message: String,
 }
 
 impl Refusal {
     /// The answer, keys in the order of the routes' own.
-    fn told(self, form: ErrorForm) -> Response {
+    pub(super) fn told(self, form: ErrorForm) -> Response {
         let Refusal {
             status,
             kind,
@@ -72,6 +83,15 @@ impl Refusal {
         };
         (status, [(CONTENT_TYPE, "application/json")], body).into_response()
     }
+}
+
+/// Some of what a client sent, as words of a message can show it.
+pub(super) fn quoted(sent: &[u8]) -> String {
+    let shown = String::from_utf8_lossy(sent.get(..SHOWN_BYTES).unwrap_or(sent))
+        .escape_debug()
+        .to_string();
+    let cut = if sent.len() > SHOWN_BYTES { "..." } else { "" };
+    format!("`{shown}{cut}`")
 }
 
 fn closing(mut response: Response) -> Response {

@@ -72,6 +72,8 @@ impl House {
             drain: drain.clone(),
             metrics: metrics.clone(),
             in_flight: in_flight.clone(),
+            origins: Origins::Any,
+            hosts: Hosts::Any,
         };
         let routes = guarded(routes(tell, go.clone()), guards);
         let (close, closing) = Closing::switch();

@@ -24,7 +24,16 @@ use crate::start;
 use report::Report;
 
 /// The settings that a plan depends on.
-const KEYS: [&str; 7] = ["model", "devices", "placement", "context", "slots", "kv_tokens", "kv"];
+const KEYS: [&str; 8] = [
+    "model",
+    "store",
+    "devices",
+    "placement",
+    "context",
+    "slots",
+    "kv_tokens",
+    "kv",
+];
 
 /// Devices at most, as the setting allows.
 const DEVICES_MAX: usize = 64;

@@ -28,10 +28,11 @@ impl Opening {
     /// The whole conversation that `messages` go on with.
     pub(crate) fn before(&self, messages: Vec<Message>) -> Vec<Message> {
         let has_system = messages.first().is_some_and(|first| first.role == Role::System);
-        let system = self.system.iter().filter(|_| !has_system).map(|system| Message {
-            role: Role::System,
-            content: system.clone(),
-        });
+        let system = self
+            .system
+            .iter()
+            .filter(|_| !has_system)
+            .map(|system| Message::new(Role::System, system.as_str()));
         system.chain(self.messages.iter().cloned()).chain(messages).collect()
     }
 }

@@ -38,7 +38,7 @@ impl Aside {
         Ok(Aside {
             address,
             model,
-            open: Open::begin(loaded, listener, config),
+            open: Open::begin(loaded, listener, address, config),
         })
     }
 

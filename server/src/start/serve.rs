@@ -1,5 +1,6 @@
 //! Serving, and the end of it: refuse what is new, let running replies end, cut what is left, stop the engines.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::api;
 use crate::app::App;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::http::{Closing, Front, Guards, HttpLimits, InFlight, guarded};
+use crate::http::{Closing, Front, Guards, Hosts, HttpLimits, InFlight, guarded};
 
 /// After the drain's deadline: time for streams to say that they end, and for sockets to take it.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -35,7 +36,7 @@ pub(super) async fn serve(
 ) -> Result<ExitCode, Failure> {
     let address = listener.local_addr().context("the listening socket has no address")?;
     banner::show(&loaded, config, address);
-    let open = Open::begin(loaded, listener, config);
+    let open = Open::begin(loaded, listener, address, config);
     let app = &open.app;
     let ending = tokio::select! {
         name = signals.next() => Ending::Signal(name),
@@ -70,7 +71,8 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) fn begin(loaded: Loaded, listener: TcpListener, config: &Config) -> Open {
+    /// Serves on `listener`, which is at `address`.
+    pub(super) fn begin(loaded: Loaded, listener: TcpListener, address: SocketAddr, config: &Config) -> Open {
         let app = Arc::new(loaded.app);
         let in_flight = InFlight::new();
         let guards = Guards {
@@ -80,6 +82,8 @@ impl Open {
             drain: app.drain.clone(),
             metrics: app.metrics.clone(),
             in_flight: in_flight.clone(),
+            origins: config.origins.clone(),
+            hosts: Hosts::of(address.ip(), &config.hosts),
         };
         let routes = guarded(api::router(app.clone()), guards);
         let (close, closing) = Closing::switch();

@@ -56,10 +56,7 @@ pub(super) fn opening(stored: StoredModel) -> Opening {
             "assistant" => Role::Assistant,
             _ => return None,
         };
-        Some(Message {
-            role,
-            content: message.content,
-        })
+        Some(Message::new(role, message.content))
     };
     Opening {
         system: stored.system,

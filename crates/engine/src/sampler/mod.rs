@@ -1,6 +1,6 @@
 //! Logits to the next token. One sampler per sequence; it goes where the sequence goes.
 //!
-//! Order of work as in vLLM: bias, repetition penalty (over prompt and output), frequency and presence penalties (over
+//! What may not come is masked first of all. Then in vLLM's order: bias, repetition penalty (over prompt and output), frequency and presence penalties (over
 //! the output), temperature, `min_p`, `top_k`, `top_p`, draw. The vocabulary is never sorted.
 
 mod kept;
@@ -10,6 +10,7 @@ mod weight;
 
 use std::collections::HashMap;
 
+use crate::constraint::Mask;
 use crate::job::{Sampling, Token};
 use kept::Candidate;
 use logprobs::Logprobs;
@@ -25,9 +26,19 @@ pub(crate) enum SampleError {
     NoChance,
 }
 
+/// Which tokens may be chosen.
+#[derive(Debug)]
+pub(crate) enum Choice<'m> {
+    /// All of them.
+    Free,
+    /// Those in the mask.
+    Among(&'m Mask),
+}
+
 /// Buffers that one engine's samplers share.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
+    pub(crate) mask: Mask,
     bent: Vec<f32>,
     kept: Vec<Candidate>,
     sorting: Vec<Candidate>,
@@ -61,12 +72,23 @@ impl Sampler {
     /// Chooses the token after which `logits` were computed, and remembers it.
     ///
     /// * `logits` [vocabulary]; minus infinity is a token that cannot be
-    pub(crate) fn sample(&mut self, logits: &[f32], scratch: &mut Scratch) -> Result<Token, SampleError> {
+    pub(crate) fn sample(
+        &mut self,
+        logits: &[f32],
+        choice: &Choice<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<Token, SampleError> {
         let likeliest = likeliest(logits)?;
-        let Scratch { bent, kept, sorting } = scratch;
-        let (chances, likeliest_bent) = if self.bends() {
+        let Scratch {
+            bent, kept, sorting, ..
+        } = scratch;
+        if let Choice::Among(mask) = choice {
+            mask.apply(logits, bent);
+        } else if self.bends() {
             bent.clear();
             bent.extend_from_slice(logits);
+        }
+        let (chances, likeliest_bent) = if self.bends() || matches!(choice, Choice::Among(_)) {
             self.bend(bent);
             (bent.as_slice(), self::likeliest(bent)?)
         } else {

@@ -123,7 +123,7 @@ proptest! {
         let mut output = Vec::new();
         for index in 0..4 {
             let expected = reference(&row, &sampling, &prompt, &output, index);
-            let token = sampler.sample(&row, &mut scratch).unwrap();
+            let token = sampler.sample(&row, &Choice::Free, &mut scratch).unwrap();
             prop_assert_eq!(token.id, expected, "token {} of {:?}", index, sampling);
             output.push(token.id);
         }
@@ -158,7 +158,7 @@ proptest! {
         let mut sampler = Sampler::new(sampling, &[0, 1, 2]);
         let mut scratch = Scratch::default();
         for _ in 0..3 {
-            if let Ok(token) = sampler.sample(&row, &mut scratch) {
+            if let Ok(token) = sampler.sample(&row, &Choice::Free, &mut scratch) {
                 prop_assert!((token.id as usize) < row.len());
             }
         }
@@ -166,7 +166,7 @@ proptest! {
 }
 
 fn choose(row: &[f32], sampling: Sampling) -> Result<u32, SampleError> {
-    let token = Sampler::new(sampling, &[]).sample(row, &mut Scratch::default())?;
+    let token = Sampler::new(sampling, &[]).sample(row, &Choice::Free, &mut Scratch::default())?;
     Ok(token.id)
 }
 
@@ -271,7 +271,7 @@ fn logprobs_are_the_models_own_whatever_the_sampling_bends() {
         ..Sampling::default()
     };
     let token = Sampler::new(sampling, &[])
-        .sample(&row, &mut Scratch::default())
+        .sample(&row, &Choice::Free, &mut Scratch::default())
         .unwrap();
     assert_eq!(token.id, 2);
     let near = |found: f32, chance: f32| (found - chance.ln()).abs() < 1e-6;
@@ -289,7 +289,7 @@ fn logprobs_of_impossible_tokens_stay_numbers() {
         ..greedy()
     };
     let token = Sampler::new(sampling, &[])
-        .sample(&row, &mut Scratch::default())
+        .sample(&row, &Choice::Free, &mut Scratch::default())
         .unwrap();
     assert_eq!(token.top, [(0, 0.0), (1, f32::MIN)]);
 }
@@ -300,7 +300,7 @@ fn repetition_counts_the_prompt_and_presence_does_not() {
     let with = |sampling: Sampling| {
         let mut sampler = Sampler::new(sampling, &[1]);
         let mut scratch = Scratch::default();
-        [0, 1].map(|_| sampler.sample(&row, &mut scratch).unwrap().id)
+        [0, 1].map(|_| sampler.sample(&row, &Choice::Free, &mut scratch).unwrap().id)
     };
     assert_eq!(
         with(Sampling {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::model::{Faults, lock};
+use super::model::{Dice, Faults, lock};
+use super::rule::{Breaks, Rule};
 use super::world::{World, answer, random_job, settings};
 use crate::dispatch::Station;
 use crate::job::{Finish, Job, Refused, Sampling, Want};
@@ -26,6 +27,7 @@ pub(super) fn job(prompt: Vec<u32>, output_tokens_max: usize) -> Job {
         end_tokens: Arc::from([]),
         ignore_end: false,
         cache_scope: 0,
+        constraint: None,
     }
 }
 
@@ -377,6 +379,42 @@ fn a_row_that_is_not_numbers_ends_its_own_job_only() {
         1,
         "the engine went on"
     );
+}
+
+#[test]
+fn a_constraint_that_breaks_ends_its_own_job_only_and_moves_nothing() {
+    for (breaks, said) in [
+        (Breaks::WithError(4), "cannot be kept: scripted"),
+        (Breaks::WithPanic(4), "choosing the token failed"),
+        (Breaks::WithError(0), "scripted"),
+        (Breaks::WithPanic(0), "failed"),
+    ] {
+        let mut world = World::new(0, SHAPE, settings(2), Faults::default());
+        for family in 0..4 {
+            let mut rule = Rule::new(&mut Dice::new(u64::from(family)));
+            rule.breaks = if family == 0 { breaks } else { Breaks::Never };
+            let constrained = Job {
+                constraint: Some(Box::new(rule)),
+                ..job(prompt(20, family), 10)
+            };
+            // The one that breaks cannot be asked for its right answer.
+            world.submit(vec![constrained]).unwrap();
+        }
+        world.run_to_the_end();
+        world.clients[0].job.constraint = None;
+        let heard = std::mem::take(&mut world.clients[0].tokens);
+        world.check_end();
+        let Some(Finish::Failed(why)) = &world.clients[0].finish else {
+            panic!("{:?}", world.clients[0].finish);
+        };
+        assert!(why.contains(said) && heard.len() <= 4, "{why} after {heard:?}");
+        assert_eq!(world.failed(), 1);
+        for station in world.dispatcher.stations.iter() {
+            let gauges = &station.gauges;
+            assert_eq!((gauges.builds.get(), gauges.requests_moved.get()), (1, 0));
+            assert_eq!(gauges.rows_not_finite.get(), 0);
+        }
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod claims;
 mod embeddings;
 mod model;
+mod rule;
 mod world;
 
 use crate::job::{Job, Refused};

@@ -6,13 +6,15 @@
 use std::sync::{Arc, Mutex};
 
 use super::model::{Dice, Faults, Script, ScriptedModel, lock, logits_after, state_after};
+use super::rule::Rule;
 use crate::blocks::blocks_for;
+use crate::constraint::{Allowed, Constraint, Mask};
 use crate::dispatch::Dispatcher;
 use crate::job::{Event, Finish, Job, Refused, Sampling, Want};
 use crate::model::{BLOCK_TOKENS, LanguageModel, ModelShape, Pooling};
 use crate::replies::Replies;
 use crate::sampler::random::mix;
-use crate::sampler::{Sampler, Scratch};
+use crate::sampler::{Choice, Sampler, Scratch};
 use crate::settings::{EngineSettings, EngineSpec, ModelFactory};
 use crate::status::EngineState;
 use crate::worker::{Outcome, Worker};
@@ -263,12 +265,23 @@ pub(super) fn answer(job: &Job, shape: &ModelShape) -> (Vec<u32>, Finish) {
     let mut scratch = Scratch::default();
     let most = (job.prompt.len() + job.output_tokens_max).min(shape.sequence_tokens_max());
     let mut finish = Finish::Length;
+    let mut constraint = job.constraint.clone();
     while tokens.len() < most {
-        let logits = logits_after(&tokens, shape.vocabulary);
-        let token = sampler.sample(&logits, &mut scratch).unwrap();
+        let mut logits = logits_after(&tokens, shape.vocabulary);
+        if let Some(constraint) = &mut constraint {
+            mask(&mut logits, job, constraint.as_mut());
+            if logits.iter().all(|logit| *logit == f32::NEG_INFINITY) {
+                finish = Finish::End;
+                break;
+            }
+        }
+        let token = sampler.sample(&logits, &Choice::Free, &mut scratch).unwrap();
         if !job.ignore_end && job.end_tokens.contains(&token.id) {
             finish = Finish::End;
             break;
+        }
+        if let Some(constraint) = &mut constraint {
+            constraint.accept(token.id).unwrap();
         }
         tokens.push(token.id);
     }
@@ -288,6 +301,25 @@ pub(super) fn embedding(text: &[u32], shape: &ModelShape) -> Vec<f32> {
                 sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
             }
             sum.iter().map(|sum| (sum / text.len() as f64) as f32).collect()
+        }
+    }
+}
+
+/// Leaves a chance to those tokens only that may come.
+fn mask(logits: &mut [f32], job: &Job, constraint: &mut dyn Constraint) {
+    let mut held = Mask::default();
+    held.reset(logits.len());
+    let allowed = constraint.allow(&mut held).unwrap();
+    for (token, logit) in (0..).zip(logits) {
+        let ends = job.end_tokens.contains(&token);
+        let may_come = match allowed {
+            Allowed::Anything => true,
+            Allowed::AnythingButEnd => !ends || job.ignore_end,
+            Allowed::Masked { end } if ends => end && !job.ignore_end,
+            Allowed::Masked { .. } => held.holds(token),
+        };
+        if !may_come {
+            *logit = f32::NEG_INFINITY;
         }
     }
 }
@@ -315,6 +347,7 @@ pub(super) fn random_job(dice: &mut Dice, shape: &ModelShape) -> Job {
     if dice.one_in(4) {
         return Job::embedding(prompt, dice.below(2) as u64);
     }
+    let constraint = dice.one_in(3).then(|| Box::new(Rule::new(dice)) as Box<dyn Constraint>);
     Job {
         prompt,
         want: Want::Tokens,
@@ -323,6 +356,7 @@ pub(super) fn random_job(dice: &mut Dice, shape: &ModelShape) -> Job {
         end_tokens: Arc::from([END]),
         ignore_end: dice.one_in(3),
         cache_scope: dice.below(2) as u64,
+        constraint,
     }
 }
 

@@ -235,16 +235,17 @@ impl Client {
             request = request.header(header::AUTHORIZATION, bearer.header());
         }
         let time_max = ask.is_small.then_some(SMALL_TIME_MAX);
-        let is_near = self
-            .access
-            .allowed
-            .may_be_private(Some(&url.origin.host), url.origin.port);
-        let proxy = self.access.proxy.clone().filter(|_| !is_near);
+        let proxy = self.access.proxy.clone().filter(|_| !self.is_near(&url.origin));
         let called = request.config().timeout_global(time_max).proxy(proxy).build().call();
         called.map_err(|error| match self.require_going() {
             Err(stopped) => stopped,
             Ok(()) => failure(&url.origin.to_string(), error),
         })
+    }
+
+    /// Whether the operator may have it in this network.
+    fn is_near(&self, origin: &Origin) -> bool {
+        self.access.allowed.may_be_private(Some(&origin.host), origin.port)
     }
 
     /// Where a redirection leads, if it may be followed: over https, to a host of the world, or to an allowed one.
@@ -260,6 +261,9 @@ impl Client {
             .join(location)
             .ok_or_else(|| refuse("no address", "it is not understood"))?;
         let target = next.origin.to_string();
+        if self.is_near(&next.origin) && !self.is_near(&url.origin) {
+            return Err(refuse(&target, "it is in this network"));
+        }
         if self.access.allowed.has(&next.origin) {
             return Ok(next);
         }

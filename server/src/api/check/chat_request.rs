@@ -7,6 +7,7 @@ use super::field::{flag, flag_or, refuse, text};
 use super::messages::messages;
 use super::options::{Options, options};
 use super::sampling::chat_logprobs;
+use super::tools::tools;
 use super::unsupported::refuse_unsupported;
 use crate::api::error::ApiError;
 use crate::api::wire::request::{GenerateRequest, TemplateKwargs, Typed};
@@ -42,7 +43,8 @@ pub(crate) enum Showing {
 /// The first field that is wrong.
 pub(crate) fn chat_request(request: GenerateRequest, rules: &Rules<'_>) -> Result<ChatRequest, ApiError> {
     refuse_unsupported(&request)?;
-    let options = options(&request, chat_logprobs(&request, rules)?, rules)?;
+    let mut options = options(&request, chat_logprobs(&request, rules)?, rules)?;
+    options.tools = tools(&request, &options.form, rules)?;
     Ok(ChatRequest {
         thinking: thinking(&request)?,
         showing: showing(&request)?,

@@ -4,6 +4,7 @@ use chat::{Message, Role};
 
 use super::Rules;
 use super::field::refuse;
+use super::tools::earlier_calls;
 use crate::api::error::ApiError;
 use crate::api::wire::content::Content;
 use crate::api::wire::given::shown;
@@ -37,9 +38,14 @@ fn message(index: usize, given: Field<Object<request::Message>>) -> Result<Messa
     match given {
         Field::Value(Object(message)) => {
             let role = role(index, &message.role)?;
+            let calls = match role {
+                Role::Assistant => earlier_calls(&format!("messages[{index}].tool_calls"), &message.tool_calls)?,
+                Role::System | Role::User | Role::Tool => Vec::new(),
+            };
             Ok(Message {
                 content: content(index, &role, message.content)?,
                 role,
+                tool_calls: calls,
             })
         }
         Field::Other(given) => Err(refuse(

@@ -5,14 +5,18 @@
 mod chat_request;
 mod completion_request;
 mod embedding_request;
-mod field;
+pub(crate) mod field;
+mod form;
 mod messages;
-mod options;
+pub(crate) mod options;
 mod sampling;
+mod tools;
 mod unsupported;
 
 #[cfg(test)]
 mod tests;
+
+use chat::ToolFormat;
 
 use crate::app::{Limits, SamplingDefaults};
 
@@ -20,9 +24,11 @@ pub(crate) use chat_request::{ChatRequest, Showing, chat_request};
 pub(crate) use completion_request::{CompletionRequest, PromptSource, completion_request, in_vocabulary, sources};
 pub(crate) use embedding_request::{EmbeddingInputs, embedding_request};
 pub(crate) use field::{count, flag_or, refuse, text};
+pub(crate) use form::{Form, schema};
 pub(crate) use messages::messages;
 pub(crate) use options::{Delivery, Options, TokenNames, model, stop, streams};
 pub(crate) use sampling::drawn_seed;
+pub(crate) use tools::Tools;
 
 /// What requests are checked against.
 #[derive(Clone, Copy)]
@@ -33,4 +39,6 @@ pub(crate) struct Rules<'a> {
     pub(crate) defaults: &'a SamplingDefaults,
     /// Token ids are below this.
     pub(crate) vocabulary: usize,
+    /// How the model calls tools, if it knows any.
+    pub(crate) tools: Option<ToolFormat>,
 }

@@ -4,7 +4,9 @@ use engine::Sampling;
 
 use super::Rules;
 use super::field::{count, flag_or, refuse, text};
+use super::form::{Form, form};
 use super::sampling::sampling;
+use super::tools::Tools;
 use crate::api::error::ApiError;
 use crate::api::wire::list::OneOrMany;
 use crate::api::wire::request::{GenerateRequest, StreamOptions};
@@ -29,6 +31,10 @@ pub(crate) struct Options {
     pub(crate) delivery: Delivery,
     /// How log probabilities name their tokens.
     pub(crate) token_names: TokenNames,
+    /// What the answer is held to.
+    pub(crate) form: Form,
+    /// What it may call; of a chat only.
+    pub(crate) tools: Tools,
 }
 
 /// How the reply arrives.
@@ -68,6 +74,8 @@ pub(crate) fn options(
         ignore_end: flag_or("ignore_eos", &request.ignore_eos, false)?,
         delivery: delivery(request)?,
         token_names: if by_id { TokenNames::Ids } else { TokenNames::Texts },
+        form: form(request)?,
+        tools: Tools::default(),
     })
 }
 

@@ -3,8 +3,9 @@
 
 use super::field::refuse;
 use crate::api::error::ApiError;
-use crate::api::wire::request::{GenerateRequest, Typed};
-use crate::api::wire::{Field, Given, Object};
+use crate::api::wire::request::GenerateRequest;
+use crate::api::wire::tree::Tree;
+use crate::api::wire::{Field, Given};
 
 /// Refuses what neither endpoint does.
 pub(crate) fn refuse_unsupported(request: &GenerateRequest) -> Result<(), ApiError> {
@@ -19,25 +20,11 @@ pub(crate) fn refuse_unsupported(request: &GenerateRequest) -> Result<(), ApiErr
             &request.continue_final_message,
             "use /v1/completions to go on from a text",
         ),
-        (
-            "structured_outputs",
-            &request.structured_outputs,
-            "ask for the form in the prompt",
-        ),
-        ("guided_json", &request.guided_json, "ask for the form in the prompt"),
-        ("guided_regex", &request.guided_regex, "ask for the form in the prompt"),
-        (
-            "guided_choice",
-            &request.guided_choice,
-            "ask for the form in the prompt",
-        ),
-        (
-            "guided_grammar",
-            &request.guided_grammar,
-            "ask for the form in the prompt",
-        ),
-        ("grammar", &request.grammar, "ask for the form in the prompt"),
-        ("json_schema", &request.json_schema, "ask for the form in the prompt"),
+        ("guided_regex", &request.guided_regex, "use response_format"),
+        ("guided_choice", &request.guided_choice, "use response_format"),
+        ("guided_grammar", &request.guided_grammar, "use response_format"),
+        ("grammar", &request.grammar, "use response_format"),
+        ("json_schema", &request.json_schema, "use response_format"),
         (
             "use_beam_search",
             &request.use_beam_search,
@@ -69,14 +56,17 @@ pub(crate) fn refuse_unsupported(request: &GenerateRequest) -> Result<(), ApiErr
         "use logprobs for generated tokens",
     )?;
     refuse_best_of(request)?;
-    refuse_formats(&request.response_format)?;
     refuse_modalities(request)?;
-    refuse_tools("tools", &request.tools, "tool_choice", &request.tool_choice)?;
-    refuse_tools("functions", &request.functions, "function_call", &request.function_call)
+    refuse_functions(&request.functions, &request.function_call)
 }
 
 /// Refuses what `/v1/completions` does elsewhere.
 pub(crate) fn refuse_unsupported_completion(request: &GenerateRequest) -> Result<(), ApiError> {
+    let tools_off = matches!(&request.tool_choice, Field::Value(Tree::Whole(choice)) if choice == "none");
+    if !request.tools.is_neutral() && !tools_off {
+        let message = "tools are for /v1/chat/completions: send them there";
+        return Err(ApiError::unsupported("tools", message));
+    }
     refuse_unless_neutral("echo", &request.echo, "put the prompt before the reply yourself")?;
     refuse_unless_neutral("suffix", &request.suffix, "describe what follows in the prompt")
 }
@@ -102,24 +92,6 @@ fn refuse_best_of(request: &GenerateRequest) -> Result<(), ApiError> {
     }
 }
 
-fn refuse_formats(format: &Field<Object<Typed>>) -> Result<(), ApiError> {
-    const PARAM: &str = "response_format";
-    match format {
-        Field::Other(given) if given.is_absent() => Ok(()),
-        Field::Other(given) => Err(refuse(PARAM, given, "an object such as {\"type\": \"text\"}")),
-        Field::Value(Object(Typed {
-            r#type: Given::Text(kind),
-        })) if kind == "text" => Ok(()),
-        Field::Value(Object(Typed { r#type })) => {
-            let message = format!(
-                "{PARAM}.type is {}: only \"text\" is supported here, ask for the form in the prompt",
-                r#type
-            );
-            Err(ApiError::unsupported(PARAM, message))
-        }
-    }
-}
-
 fn refuse_modalities(request: &GenerateRequest) -> Result<(), ApiError> {
     const PARAM: &str = "modalities";
     match &request.modalities {
@@ -133,15 +105,12 @@ fn refuse_modalities(request: &GenerateRequest) -> Result<(), ApiError> {
     }
 }
 
-/// Tools given and not switched off would be called by a model that knew of them.
-fn refuse_tools(tools_param: &str, tools: &Given, choice_param: &str, choice: &Given) -> Result<(), ApiError> {
+/// OpenAI's older name for tools.
+fn refuse_functions(functions: &Given, choice: &Given) -> Result<(), ApiError> {
     let switched_off = matches!(choice, Given::Text(choice) if choice == "none");
-    if tools.is_neutral() || switched_off {
+    if functions.is_neutral() || switched_off {
         return Ok(());
     }
-    let message = format!(
-        "{tools_param} is {tools}, which this server cannot offer to the model: leave it out (in LobeChat: switch the \
-         plugins off), or send \"{choice_param}\": \"none\""
-    );
-    Err(ApiError::unsupported(tools_param, message))
+    let message = format!("functions is {functions}: use tools, or send \"function_call\": \"none\"");
+    Err(ApiError::unsupported("functions", message))
 }

@@ -15,7 +15,7 @@ use super::request::Request;
 use super::thought::thought;
 use super::{AnyJson, Endpoint, OllamaError, prompt};
 use crate::api::Api;
-use crate::api::check;
+use crate::api::check::{self, Tools};
 use crate::api::error::ApiError;
 use crate::api::framing::Framing;
 use crate::api::wire::{Field, Given};
@@ -85,7 +85,11 @@ async fn generated(
 ) -> Result<Response, ApiError> {
     refuse_unsupported(&request, model)?;
     let thought = thought(&request, model, api.app.ollama.think)?;
-    let options = options(&request, &api.rules(model))?;
+    let rules = api.rules(model);
+    let mut options = options(&request, &rules)?;
+    if call.endpoint == Endpoint::Chat {
+        (options.tools, _) = Tools::offering(&request.tools, &options.form, &rules)?;
+    }
     let prompt = match call.endpoint {
         Endpoint::Chat => prompt::of_chat(api, model, request, thought.thinking, &options).await?,
         Endpoint::Generate => prompt::of_generate(api, model, request, thought.thinking).await?,
@@ -94,7 +98,9 @@ async fn generated(
     if prompt.is_continuable {
         reply = reply.with_context(prompt.tokens.clone());
     }
-    let submitted = api.submit(model, vec![prompt.tokens], prompt.start, &options, request_id)?;
+    let submitted = api
+        .submit(model, vec![prompt.tokens], prompt.start, &options, request_id)
+        .await?;
     let mut response = api.deliver(submitted, reply, options.delivery).await?;
     if prompt.dropped > 0 {
         tracing::info!(
@@ -121,18 +127,11 @@ impl Endpoint {
 
 /// Refuses what would change the answer and is not done here.
 fn refuse_unsupported(request: &Request, model: &Lease) -> Result<(), ApiError> {
-    if !request.tools.is_neutral() {
+    if model.template.tool_format().is_none() && !request.tools.is_neutral() {
         return Err(cannot("tools", model, "tools"));
     }
     if !request.suffix.is_neutral() {
         return Err(cannot("suffix", model, "insert"));
-    }
-    if !request.format.is_neutral() {
-        let message = format!(
-            "format is {}, which is not supported here: leave it out",
-            request.format
-        );
-        return Err(ApiError::unsupported("format", message));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ mod answer;
 mod body;
 mod embed;
 mod error;
+mod form;
 mod options;
 mod prompt;
 mod reply;

@@ -4,8 +4,9 @@
 
 use engine::Sampling;
 
+use super::form::form;
 use super::request::{OptionFields, Request};
-use crate::api::check::{self, Delivery, Options, Rules, TokenNames, count, drawn_seed, flag_or, refuse};
+use crate::api::check::{self, Delivery, Options, Rules, TokenNames, Tools, count, drawn_seed, flag_or, refuse};
 use crate::api::error::ApiError;
 use crate::api::wire::{Field, Given, Object};
 use crate::roster::KeepAlive;
@@ -42,6 +43,8 @@ pub(super) fn options(request: &Request, rules: &Rules<'_>) -> Result<Options, A
         ignore_end: false,
         delivery,
         token_names: TokenNames::Texts,
+        form: form(&request.format)?,
+        tools: Tools::default(),
     })
 }
 
@@ -221,6 +224,7 @@ mod tests {
             limits: &limits(),
             defaults: &defaults,
             vocabulary: 16,
+            tools: None,
         };
         options(&serde_json::from_value(body).unwrap(), &rules)
     }

@@ -6,6 +6,7 @@
 //! it. With `"truncate": false` a conversation that does not fit is refused, and so is any prompt of `/api/generate`.
 
 use chat::{ChatError, Message, Role, Start, Thinking};
+use serde_json::Value;
 
 use super::request::{Request, conversation, refuse_images};
 use crate::api::Api;
@@ -56,7 +57,8 @@ pub(super) async fn of_chat(
         }
     };
     let lease = model.clone();
-    let encode = move || fitting(&lease, &messages, thinking, tokens_max);
+    let tools = options.tools.offered.clone();
+    let encode = move || fitting(&lease, &messages, &tools, thinking, tokens_max);
     let (tokens, dropped) = api.text_lane.run(encode).await?;
     Ok(Prompt {
         tokens,
@@ -71,10 +73,11 @@ pub(super) async fn of_chat(
 fn fitting(
     model: &Lease,
     messages: &[Message],
+    tools: &[Value],
     thinking: Thinking,
     tokens_max: usize,
 ) -> Result<(Vec<u32>, usize), ApiError> {
-    let whole = conversation_tokens(model, messages, thinking)?;
+    let whole = conversation_tokens(model, messages, tools, thinking)?;
     let can_go = messages.split_last().map_or(0, |(_, earlier)| {
         earlier.iter().filter(|message| message.role != Role::System).count()
     });
@@ -82,14 +85,14 @@ fn fitting(
         return Ok((whole, 0));
     }
     let mut fit = (
-        conversation_tokens(model, &without(messages, can_go), thinking)?,
+        conversation_tokens(model, &without(messages, can_go), tools, thinking)?,
         can_go,
     );
     // The fewer are left out, the longer it is, so the bound is found by halving.
     let mut too_few = 0;
     while fit.0.len() <= tokens_max && fit.1 - too_few > 1 {
         let dropped = too_few.midpoint(fit.1);
-        let tokens = conversation_tokens(model, &without(messages, dropped), thinking)?;
+        let tokens = conversation_tokens(model, &without(messages, dropped), tools, thinking)?;
         if tokens.len() <= tokens_max {
             fit = (tokens, dropped);
         } else {
@@ -148,9 +151,9 @@ pub(super) async fn of_generate(
     messages.push(say(Role::User, &text_given));
     let encode = move || {
         if context.is_empty() {
-            return conversation_tokens(&lease, &lease.opening.before(messages), thinking);
+            return conversation_tokens(&lease, &lease.opening.before(messages), &[], thinking);
         }
-        conversation_tokens(&lease, &messages, thinking).map(|tokens| joined(&lease, context, tokens))
+        conversation_tokens(&lease, &messages, &[], thinking).map(|tokens| joined(&lease, context, tokens))
     };
     Ok(Prompt {
         tokens: api.text_lane.run(encode).await?,
@@ -172,10 +175,7 @@ fn joined(model: &Lease, earlier: Vec<u32>, tokens: Vec<u32>) -> Vec<u32> {
 }
 
 fn say(role: Role, content: &str) -> Message {
-    Message {
-        role,
-        content: content.to_owned(),
-    }
+    Message::new(role, content)
 }
 
 fn refused_prompt(error: ChatError) -> ApiError {

@@ -4,10 +4,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
+use chat::ToolCall;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Endpoint;
-use crate::api::chat::{Part, Shown};
+use crate::api::chat::{Part, Shown, call_id};
 use crate::api::check::{Options, Showing};
 use crate::api::error::ApiError;
 use crate::api::framing::Framing;
@@ -42,6 +44,8 @@ pub(super) struct Reply {
     /// Of tokens whose text is still held back.
     logprobs: Vec<TokenLogprob>,
     finish: Option<FinishReason>,
+    /// Calls of tools so far.
+    calls: usize,
 }
 
 /// One line of a stream, or the whole reply.
@@ -73,6 +77,22 @@ struct Message<'a> {
     content: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     thinking: &'a str,
+    #[serde(skip_serializing_if = "<[Called]>::is_empty")]
+    tool_calls: &'a [Called],
+}
+
+/// A call of a tool.
+#[derive(Serialize)]
+struct Called {
+    id: String,
+    function: CalledFunction,
+}
+
+#[derive(Serialize)]
+struct CalledFunction {
+    index: usize,
+    name: String,
+    arguments: Value,
 }
 
 /// Durations in nanoseconds and counts of tokens, each left out while it is zero.
@@ -110,6 +130,7 @@ impl<'a> Line<'a> {
                     role: "assistant",
                     content: text,
                     thinking,
+                    tool_calls: &[],
                 };
                 (Some(message), None, "")
             }
@@ -162,6 +183,7 @@ impl Reply {
             namer,
             logprobs: Vec::new(),
             finish: None,
+            calls: 0,
         }
     }
 
@@ -184,11 +206,27 @@ impl Reply {
         for piece in step.pieces {
             self.shown.show(piece, &mut parts);
         }
+        for call in step.calls {
+            self.shown.call(call, &mut parts);
+        }
         if let Some(reason) = step.finish {
             self.shown.end(reason, &mut parts);
             self.finish = Some(reason);
         }
         parts
+    }
+
+    fn called(&mut self, call: ToolCall) -> Called {
+        let index = self.calls;
+        self.calls += 1;
+        Called {
+            id: call_id(),
+            function: CalledFunction {
+                index,
+                name: call.name,
+                arguments: call.arguments,
+            },
+        }
     }
 
     fn line<'a>(&'a self, thinking: &'a str, text: &'a str) -> Line<'a> {
@@ -200,7 +238,11 @@ impl Reply {
         let (usage, timings) = (generation.usage(), generation.timings());
         Line {
             done: true,
-            done_reason: Some(self.finish.unwrap_or(FinishReason::Stop).as_str()),
+            done_reason: Some(match self.finish {
+                // Ollama has no word for an end in a call.
+                None | Some(FinishReason::ToolCalls) => FinishReason::Stop.as_str(),
+                Some(reason) => reason.as_str(),
+            }),
             context: self.context.as_deref().unwrap_or_default(),
             logprobs: &self.logprobs,
             counts: Counts {
@@ -220,16 +262,21 @@ impl Narrator for Reply {
     const FRAMING: Framing = Framing::Lines;
 
     async fn whole(mut self, mut generation: Generation) -> Result<Response, ApiError> {
-        let (mut thinking, mut text) = (String::new(), String::new());
+        let (mut thinking, mut text, mut calls) = (String::new(), String::new(), Vec::new());
         while let Some(step) = generation.next().await? {
             for part in self.take(step) {
                 match part {
                     Part::Thought(more) => thinking.push_str(&more),
                     Part::Answer(more) => text.push_str(&more),
+                    Part::Call(call) => calls.push(self.called(call)),
                 }
             }
         }
-        whole(&self.last(&thinking, &text, &generation))
+        let mut line = self.last(&thinking, &text, &generation);
+        if let Some(message) = &mut line.message {
+            message.tool_calls = &calls;
+        }
+        whole(&line)
     }
 
     fn begin(&mut self, _events: &mut Events) -> Result<(), ApiError> {
@@ -238,13 +285,17 @@ impl Narrator for Reply {
 
     fn step(&mut self, step: Step, events: &mut Events) -> Result<(), ApiError> {
         for part in self.take(step) {
-            let (thinking, text) = match &part {
-                Part::Thought(thinking) => (thinking.as_str(), ""),
-                Part::Answer(text) => ("", text.as_str()),
+            let (thinking, text, calls) = match part {
+                Part::Thought(thinking) => (thinking, String::new(), None),
+                Part::Answer(text) => (String::new(), text, None),
+                Part::Call(call) => (String::new(), String::new(), Some(self.called(call))),
             };
             let logprobs = std::mem::take(&mut self.logprobs);
-            let mut line = self.line(thinking, text);
+            let mut line = self.line(&thinking, &text);
             line.logprobs = &logprobs;
+            if let Some(message) = &mut line.message {
+                message.tool_calls = calls.as_slice();
+            }
             events.push(&line)?;
         }
         Ok(())

@@ -10,6 +10,7 @@ use crate::api::error::ApiError;
 use crate::api::wire::content::Content;
 use crate::api::wire::list::OneOrMany;
 use crate::api::wire::prompt::Prompt;
+use crate::api::wire::tree::Tree;
 use crate::api::wire::{Field, Given, List, Object, request};
 
 /// Every field that has a meaning here; all others are skipped.
@@ -25,11 +26,11 @@ pub(super) struct Request {
     pub(super) shift: Given,
     pub(super) logprobs: Given,
     pub(super) top_logprobs: Given,
-    pub(super) format: Given,
+    pub(super) format: Field<Tree>,
 
     // `/api/chat` only:
     pub(super) messages: Field<List<Field<Object<Turn>>>>,
-    pub(super) tools: Given,
+    pub(super) tools: Field<Tree>,
 
     // `/api/generate` only:
     pub(super) prompt: Given,
@@ -48,6 +49,7 @@ pub(super) struct Turn {
     role: Given,
     content: Field<Content>,
     images: Given,
+    tool_calls: Field<Tree>,
 }
 
 /// `options`: those that mean something here, and those that are known to mean nothing.
@@ -101,7 +103,12 @@ pub(super) fn conversation(
 }
 
 fn message(index: usize, turn: Turn) -> Result<request::Message, ApiError> {
-    let Turn { role, content, images } = turn;
+    let Turn {
+        role,
+        content,
+        images,
+        tool_calls,
+    } = turn;
     refuse_images(&format!("messages[{index}].images"), &images)?;
     let role = match role {
         Given::Text(role) => Given::Text(role.to_lowercase()),
@@ -111,7 +118,11 @@ fn message(index: usize, turn: Turn) -> Result<request::Message, ApiError> {
         Field::Other(given) if given.is_absent() => Field::Value(Content::Text(String::new())),
         content => content,
     };
-    Ok(request::Message { role, content })
+    Ok(request::Message {
+        role,
+        content,
+        tool_calls,
+    })
 }
 
 /// Refuses images: no model here sees.

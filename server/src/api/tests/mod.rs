@@ -5,5 +5,6 @@ mod completions;
 mod kit;
 mod limits;
 mod ollama;
+mod responses;
 mod routes;
 mod streams;

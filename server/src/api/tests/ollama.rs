@@ -365,10 +365,7 @@ async fn any_content_type_or_none_is_taken() {
 
 #[tokio::test]
 async fn a_model_s_own_opening_stands_before_a_conversation_that_has_none() {
-    let say = |role, content: &str| Message {
-        role,
-        content: content.to_owned(),
-    };
+    let say = |role, content: &str| Message::new(role, content);
     let app = Kit {
         opening: Opening {
             system: Some("Be kind.".to_owned()),

@@ -65,9 +65,9 @@ async fn unknown_addresses_and_wrong_methods_are_told_so_in_json() {
         );
         assert!(answer.body.contains("/v1/chat/completions"));
     }
-    let responses = post(&app, "/v1/responses", "{}").await;
-    assert_eq!(responses.status, 404);
-    assert!(responses.body.contains("Responses API"), "{}", responses.body);
+    let kept = get(&app, "/v1/responses/resp_1").await;
+    assert_eq!((kept.status.as_u16(), kept.error_code().as_str()), (404, "unknown_url"));
+    assert!(kept.body.contains("not kept"), "{}", kept.body);
     for (path, allowed) in [("/v1/chat/completions", "POST"), ("/tokenize", "POST")] {
         let answer = get(&app, path).await;
         assert_eq!(

@@ -323,6 +323,7 @@ async fn a_stream_that_panics_ends_in_an_error_event_and_frees_the_engine() {
     let id = RequestId::of(&HeaderMap::new());
     let generation = api
         .submit(&model, vec![vec![1, 2, 3]], Start::Raw, &options, id)
+        .await
         .unwrap()
         .generation;
     let keep_alive = Duration::from_secs(60);

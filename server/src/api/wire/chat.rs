@@ -21,6 +21,27 @@ pub(crate) struct Message {
     pub(crate) refusal: Option<String>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) reasoning_content: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tool_calls: Vec<ToolCall>,
+}
+
+/// One call of a tool.
+#[derive(Debug, Serialize)]
+pub(crate) struct ToolCall {
+    /// Its place among the calls, in streamed events only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) index: Option<usize>,
+    pub(crate) id: String,
+    pub(crate) r#type: &'static str,
+    pub(crate) function: CalledFunction,
+}
+
+/// What is called.
+#[derive(Debug, Serialize)]
+pub(crate) struct CalledFunction {
+    pub(crate) name: String,
+    /// The text of a JSON object.
+    pub(crate) arguments: String,
 }
 
 /// One choice of one streamed event.
@@ -42,6 +63,8 @@ pub(crate) enum Delta {
     Thought { reasoning_content: String },
     /// More of the answer.
     Answer { content: String },
+    /// A call, whole.
+    Calls { tool_calls: [ToolCall; 1] },
     /// The last event of a choice.
     Nothing {},
 }

@@ -54,13 +54,13 @@ impl<'de> Shape<'de> for Content {
     }
 }
 
-/// The text of one part, or what is wrong with it.
+/// The text of one part, by the names that the different endpoints have for it, or what is wrong with it.
 fn text_of(part: Field<Object<Part>>) -> Result<String, Given> {
     match part {
         Field::Value(Object(Part {
             r#type: Given::Text(kind),
             text: Given::Text(text),
-        })) if kind == "text" => Ok(text),
+        })) if matches!(kind.as_str(), "text" | "input_text" | "output_text") => Ok(text),
         Field::Value(Object(part)) => Err(part.r#type),
         Field::Other(given) => Err(given),
     }

@@ -12,6 +12,7 @@ pub(crate) mod field;
 pub(crate) mod given;
 pub(crate) mod list;
 pub(crate) mod prompt;
+pub(crate) mod tree;
 
 pub(crate) mod chat;
 pub(crate) mod completion;

@@ -4,12 +4,14 @@ use serde::Serialize;
 
 /// Why a choice ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum FinishReason {
     /// The model ended its turn, or a stop string matched.
     Stop,
     /// `max_tokens` or the context was used up.
     Length,
+    /// The model called a tool.
+    ToolCalls,
 }
 
 impl FinishReason {
@@ -18,6 +20,7 @@ impl FinishReason {
         match self {
             FinishReason::Stop => "stop",
             FinishReason::Length => "length",
+            FinishReason::ToolCalls => "tool_calls",
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::content::Content;
 use super::list::{Entries, List, OneOrMany};
 use super::prompt::Prompt;
+use super::tree::Tree;
 use super::{Field, Given, Object};
 
 /// Every field that has a meaning here; all others are skipped. OpenAI's unless another origin is named.
@@ -48,10 +49,14 @@ pub(crate) struct GenerateRequest {
     pub(crate) separate_reasoning: Given,                           // SGLang
     pub(crate) include_reasoning: Given,                            // vLLM, OpenRouter
 
+    // What the answer is held to, and what it may call:
+    pub(crate) response_format: Field<Object<ResponseFormat>>,
+    pub(crate) structured_outputs: Field<Object<StructuredOutputs>>, // vLLM
+    pub(crate) guided_json: Field<Tree>,                             // vLLM
+    pub(crate) tools: Field<Tree>,
+    pub(crate) tool_choice: Field<Tree>,
+
     // Read only to refuse what would change the answer:
-    pub(crate) response_format: Field<Object<Typed>>,
-    pub(crate) tools: Given,
-    pub(crate) tool_choice: Given,
     pub(crate) functions: Given,
     pub(crate) function_call: Given,
     pub(crate) modalities: Field<List<Given>>,
@@ -63,8 +68,6 @@ pub(crate) struct GenerateRequest {
     pub(crate) prompt_logprobs: Given,
     pub(crate) chat_template: Given,
     pub(crate) continue_final_message: Given,
-    pub(crate) structured_outputs: Given,
-    pub(crate) guided_json: Given,
     pub(crate) guided_regex: Given,
     pub(crate) guided_choice: Given,
     pub(crate) guided_grammar: Given,
@@ -83,6 +86,35 @@ pub(crate) struct GenerateRequest {
 pub(crate) struct Message {
     pub(crate) role: Given,
     pub(crate) content: Field<Content>,
+    pub(crate) tool_calls: Field<Tree>,
+}
+
+/// `response_format`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ResponseFormat {
+    pub(crate) r#type: Given,
+    pub(crate) json_schema: Field<Object<JsonSchemaFormat>>,
+    pub(crate) schema: Field<Tree>, // llama.cpp
+}
+
+/// `response_format.json_schema`. Every schema is kept to strictly, so `strict` has nothing to say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct JsonSchemaFormat {
+    pub(crate) schema: Field<Tree>,
+}
+
+/// `structured_outputs`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct StructuredOutputs {
+    pub(crate) json: Field<Tree>,
+    pub(crate) json_object: Given,
+    pub(crate) regex: Given,
+    pub(crate) choice: Given,
+    pub(crate) grammar: Given,
+    pub(crate) structural_tag: Given,
 }
 
 /// `stream_options`

@@ -166,6 +166,36 @@ fn the_world_is_behind_the_proxy_and_the_own_network_is_not() {
 }
 
 #[test]
+fn the_world_does_not_send_into_the_own_network() {
+    let near = Server::start(|_| Reply::ok(b"secret"));
+    let target = near.address();
+    // It stands for a host of the world.
+    let proxy = Server::start(move |_| Reply::redirect(&target));
+    let settings = Settings {
+        hosts: Some(vec!["http://models.example".to_owned(), near.address()]),
+        proxy: Some(Proxy::new(&proxy.address()).unwrap()),
+        patience: patience(),
+        ..Settings::default()
+    };
+    let folder = TempDir::new().unwrap();
+    let name: ModelName = "models.example/library/tiny".parse().unwrap();
+    let mut report = |_| ControlFlow::Continue(());
+    let puller = Puller::new(&settings).unwrap();
+    let result = puller.from_registry(&name, &OwnStore::at(folder.path()), &mut report);
+    let error = result.unwrap_err().to_string();
+    assert!(error.ends_with("it is in this network"), "{error}");
+    assert!(near.asked().is_empty(), "{:?}", near.asked());
+}
+
+#[test]
+fn a_host_that_does_not_speak_tls_is_not_trusted() {
+    let server = Server::start(|_| Reply::ok(b"{}"));
+    let host = server.host();
+    let error = pull_by(&[&format!("https://{host}")], &format!("{host}/library/tiny"));
+    assert!(matches!(error, PullError::Untrusted { .. }), "{error}");
+}
+
+#[test]
 fn a_proxy_that_cannot_be_understood_is_not_shown() {
     for text in ["", "gopher://me:sesame@a:1", "http://me:sesame@", "me:sesame @a"] {
         let error = Proxy::new(text).unwrap_err().to_string();

@@ -35,6 +35,7 @@ fn with_rules<T>(check: impl Fn(GenerateRequest, &Rules<'_>) -> T, body: &str) -
         limits: &limits,
         defaults: &defaults,
         vocabulary: VOCABULARY,
+        tools: None,
     };
     Ok(check(parse(body.as_bytes())?, &rules))
 }
@@ -46,6 +47,19 @@ fn chat_of(fields: &str) -> Result<ChatRequest, ApiError> {
         chat_request,
         &format!(r#"{{"messages":[{{"role":"user","content":"hi"}}]{comma}{fields}}}"#),
     )?
+}
+
+/// The same for a model that knows tools.
+fn with_tools(fields: &str) -> Result<ChatRequest, ApiError> {
+    let (limits, defaults) = (limits(), SamplingDefaults::default());
+    let rules = Rules {
+        limits: &limits,
+        defaults: &defaults,
+        vocabulary: VOCABULARY,
+        tools: Some(ToolFormat::Hermes),
+    };
+    let body = format!(r#"{{"messages":[{{"role":"user","content":"hi"}}],{fields}}}"#);
+    chat_request(parse(body.as_bytes())?, &rules)
 }
 
 fn completion_of(fields: &str) -> Result<CompletionRequest, ApiError> {

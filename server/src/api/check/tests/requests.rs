@@ -2,6 +2,8 @@
 
 use chat::{Role, Thinking};
 
+use serde_json::json;
+
 use super::*;
 
 #[test]
@@ -65,11 +67,6 @@ fn the_thought_is_shown_as_asked() {
 
 #[test]
 fn what_would_change_the_answer_is_refused_and_says_what_to_do() {
-    refused(
-        "\"response_format\":{\"type\":\"json_object\"}",
-        "response_format",
-        &["json_object", "in the prompt"],
-    );
     refused("\"response_format\":{}", "response_format", &["missing"]);
     refused(
         "\"response_format\":\"json\"",
@@ -82,14 +79,18 @@ fn what_would_change_the_answer_is_refused_and_says_what_to_do() {
         &["a list of 1", "\"tool_choice\": \"none\""],
     );
     refused("\"tools\":[{}],\"tool_choice\":\"auto\"", "tools", &["LobeChat"]);
-    refused("\"functions\":[{}]", "functions", &["\"function_call\": \"none\""]);
+    refused(
+        "\"functions\":[{}]",
+        "functions",
+        &["use tools", "\"function_call\": \"none\""],
+    );
     refused("\"modalities\":[\"text\",\"audio\"]", "modalities", &["text only"]);
     refused("\"audio\":{\"voice\":\"x\"}", "audio", &["text only"]);
     refused("\"best_of\":2", "best_of", &["best_of is 2"]);
     refused("\"n\":2,\"best_of\":3", "best_of", &["best_of is 3"]);
     refused("\"prompt_logprobs\":0", "prompt_logprobs", &["logprobs"]);
     refused("\"chat_template\":\"{{x}}\"", "chat_template", &["the model's own"]);
-    refused("\"guided_json\":{\"a\":1}", "guided_json", &["in the prompt"]);
+    refused("\"guided_regex\":\"a\"", "guided_regex", &["response_format"]);
     refused("\"stop_token_ids\":[1]", "stop_token_ids", &["stop"]);
     refused("\"min_tokens\":5", "min_tokens", &["ignore_eos"]);
     completion_refused("\"prompt\":\"a\",\"echo\":true", "echo", &["true"]);
@@ -111,6 +112,149 @@ fn unsupported_fields_that_ask_for_nothing_pass() {
     ] {
         chat_of(fields).unwrap_or_else(|error| panic!("{fields}: {error}"));
     }
+}
+
+#[test]
+fn the_form_of_the_answer_is_read_from_every_field_that_asks_for_it() {
+    let form = |fields: &str| chat_of(fields).map(|request| request.options.form);
+    let schema = |param| Form::JsonSchema {
+        param,
+        schema: json!({"type": "object"}),
+    };
+    for (fields, expected) in [
+        ("", Form::Free),
+        (
+            r#""response_format":{"type":"json_object"}"#,
+            Form::JsonObject {
+                param: "response_format",
+            },
+        ),
+        (
+            r#""response_format":{"type":"json_schema","json_schema":{"name":"x","strict":true,"schema":{"type":"object"}}}"#,
+            schema("response_format"),
+        ),
+        (
+            r#""response_format":{"type":"json_object","schema":{"type":"object"}}"#,
+            schema("response_format"),
+        ),
+        (r#""guided_json":{"type":"object"}"#, schema("guided_json")),
+        (r#""guided_json":"{\"type\":\"object\"}""#, schema("guided_json")),
+        (
+            r#""structured_outputs":{"json":{"type":"object"}}"#,
+            schema("structured_outputs"),
+        ),
+    ] {
+        assert_eq!(form(fields).unwrap(), expected, "{fields}");
+    }
+    refused(
+        r#""response_format":{"type":"json_schema","json_schema":{"name":"x"}}"#,
+        "response_format",
+        &["schema is missing"],
+    );
+    refused(
+        r#""response_format":{"type":"xml"}"#,
+        "response_format",
+        &["\"xml\"", "json_schema"],
+    );
+    refused(r#""guided_json":"{""#, "guided_json", &["not JSON"]);
+    refused(
+        r#""structured_outputs":{"regex":"a"}"#,
+        "structured_outputs",
+        &["regex"],
+    );
+    refused(
+        r#""guided_json":{},"response_format":{"type":"json_object"}"#,
+        "guided_json",
+        &["two fields"],
+    );
+    let huge = format!(r#""guided_json":{{"enum":[{}]}}"#, vec!["1"; 40_000].join(","));
+    refused(&huge, "guided_json", &["32768 values"]);
+}
+
+fn tools_of(fields: &str) -> Result<Tools, ApiError> {
+    with_tools(fields).map(|request| request.options.tools)
+}
+
+#[test]
+fn tools_are_read_for_a_model_that_knows_them() {
+    let tool =
+        |name: &str| format!(r#"{{"function":{{"name":"{name}","description":"d","strict":true}},"type":"function"}}"#);
+    let two = format!(r#""tools":[{},{}]"#, tool("f"), tool("g-2"));
+    let tools = tools_of(&two).unwrap();
+    assert_eq!((tools.offered.len(), tools.forced.len()), (2, 0));
+    assert!(
+        tools.offered[0]
+            .to_string()
+            .starts_with(r#"{"type":"function","function":{"name":"f","#)
+    );
+    let forced = |choice: &str| {
+        let tools = tools_of(&format!(r#"{two},"tool_choice":{choice}"#)).unwrap();
+        let names: Vec<String> = tools.forced.into_iter().map(|function| function.name).collect();
+        (tools.offered.len(), names)
+    };
+    assert_eq!(forced("\"none\""), (0, vec![]));
+    assert_eq!(forced("\"auto\""), (2, vec![]));
+    assert_eq!(forced("\"required\""), (2, vec!["f".to_owned(), "g-2".to_owned()]));
+    let named = r#"{"type":"function","function":{"name":"g-2"}}"#;
+    assert_eq!(forced(named), (2, vec!["g-2".to_owned()]));
+    for (fields, param, words) in [
+        (
+            format!(r#""tools":[{},{}]"#, tool("f"), tool("f")),
+            "tools[1].function.name",
+            "earlier",
+        ),
+        (
+            format!(r#""tools":[{}]"#, tool("a b")),
+            "tools[0].function.name",
+            "letters",
+        ),
+        (
+            format!(r#""tools":[{}]"#, tool(&"x".repeat(65))),
+            "tools[0].function.name",
+            "64",
+        ),
+        (
+            format!(r#""tools":[{}]"#, vec![tool("f"); 129].join(",")),
+            "tools",
+            "128",
+        ),
+        (
+            r#""tools":[{"type":"web_search"}]"#.to_owned(),
+            "tools[0]",
+            "only \"function\"",
+        ),
+        (r#""tools":[{"type":"function"}]"#.to_owned(), "tools[0]", "no function"),
+        (r#""tools":7"#.to_owned(), "tools", "a list of tools"),
+        (r#""tool_choice":"required""#.to_owned(), "tool_choice", "no tools"),
+        (format!(r#"{two},"tool_choice":"always""#), "tool_choice", "required"),
+        (
+            format!(r#"{two},"tool_choice":{{"function":{{"name":"h"}}}}"#),
+            "tool_choice",
+            "\"h\"",
+        ),
+        (
+            format!(r#"{two},"response_format":{{"type":"json_object"}}"#),
+            "response_format",
+            "call of a tool",
+        ),
+    ] {
+        check_refusal(&fields, with_tools(&fields).map(drop), param, &[words]);
+    }
+    completion_refused(&format!(r#""prompt":"a",{two}"#), "tools", &["/v1/chat/completions"]);
+}
+
+#[test]
+fn calls_of_earlier_turns_are_read() {
+    let list = r#"[{"role":"assistant","content":null,"tool_calls":[
+        {"id":"call_1","type":"function","function":{"name":"f","arguments":"{\"a\": 1}"}},
+        {"function":{"name":"g","arguments":{"b":2}}},{"function":{"name":"h","arguments":"no json"}}]},
+        {"role":"tool","tool_call_id":"call_1","content":"3"}]"#;
+    let calls = messages_of(list).unwrap().remove(0).tool_calls;
+    let found: Vec<(String, serde_json::Value)> = calls.into_iter().map(|call| (call.name, call.arguments)).collect();
+    let expected = [("f", json!({"a": 1})), ("g", json!({"b": 2})), ("h", json!("no json"))];
+    assert_eq!(found, expected.map(|(name, arguments)| (name.to_owned(), arguments)));
+    let nameless = r#"[{"role":"assistant","tool_calls":[{"function":{}}]}]"#;
+    assert!(messages_of(nameless).unwrap_err().to_string().contains("function.name"));
 }
 
 fn messages_of(list: &str) -> Result<Vec<chat::Message>, ApiError> {
