@@ -265,7 +265,7 @@ impl Registry {
             "layers": [layer("ollama.image.model", &model)],
         });
         let blob = |bytes: &[u8]| format!("/v2/library/mini/blobs/sha256:{}", hex(bytes));
-        let files = vec![
+        let files = [
             (
                 "/v2/library/mini/manifests/1b".to_owned(),
                 manifest.to_string().into_bytes(),

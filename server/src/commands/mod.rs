@@ -42,7 +42,7 @@ pub(crate) enum Words {
     /// Remove models.
     Remove { models: Vec<String>, host: Option<String> },
     /// Talk to a model.
-    Run(RunWords),
+    Run(Box<RunWords>),
     /// Tell what a model is.
     Show(ShowWords),
     /// Let go of a loaded model.
@@ -143,7 +143,7 @@ pub(crate) fn words(name: &str, given: &ArgMatches) -> Option<Words> {
             prefix: text("prefix").unwrap_or_default(),
         },
         "ps" => Words::Ps { host: text("host") },
-        "run" => Words::Run(run::words(given)),
+        "run" => Words::Run(Box::new(run::words(given))),
         "show" => Words::Show(show::words(given)),
         "stop" => Words::Stop {
             model: text("name")?,

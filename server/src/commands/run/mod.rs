@@ -9,7 +9,6 @@ mod slash;
 mod summary;
 mod wrap;
 
-use std::future::Future;
 use std::io::{IsTerminal, Read};
 use std::process::ExitCode;
 
@@ -294,11 +293,10 @@ impl Interrupts {
         while self.0.recv().now_or_never().flatten().is_some() {}
     }
 
-    pub(super) fn next(&mut self) -> impl Future<Output = ()> {
-        async {
-            if self.0.recv().await.is_none() {
-                std::future::pending::<()>().await;
-            }
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -313,7 +311,7 @@ mod tests {
         let line = ["tandem", "run"].iter().chain(line);
         let parsed = crate::cli::parse(line.map(OsString::from)).unwrap();
         match parsed.0 {
-            crate::cli::Task::Command(super::super::Words::Run(words)) => words,
+            crate::cli::Task::Command(super::super::Words::Run(words)) => *words,
             other => panic!("{other:?}"),
         }
     }
