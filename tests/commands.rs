@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::support::*;
 
@@ -53,9 +54,19 @@ impl Fake {
 /// One request and its answer.
 fn answer(stream: TcpStream, seen: &Mutex<Vec<(String, Value)>>) {
     let mut stream = BufReader::new(stream);
+    let Some((path, body)) = request(&mut stream) else {
+        return;
+    };
+    seen.lock().unwrap().push((path.clone(), body.clone()));
+    let (status, reply) = reply(&path, &body);
+    send(&mut stream, status, reply.as_bytes());
+}
+
+/// The path and the body of a request; none where the client connects and says nothing.
+fn request(stream: &mut BufReader<TcpStream>) -> Option<(String, Value)> {
     let mut line = String::new();
     if stream.read_line(&mut line).is_err() || line.is_empty() {
-        return;
+        return None;
     }
     let path = line.split(' ').nth(1).unwrap().to_owned();
     let mut length = 0;
@@ -71,15 +82,14 @@ fn answer(stream: TcpStream, seen: &Mutex<Vec<(String, Value)>>) {
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).unwrap();
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    seen.lock().unwrap().push((path.clone(), body.clone()));
-    let (status, reply) = reply(&path, &body);
-    let head = format!(
-        "HTTP/1.1 {status} -\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        reply.len()
-    );
+    Some((path, serde_json::from_slice(&body).unwrap_or_default()))
+}
+
+fn send(stream: &mut BufReader<TcpStream>, status: u16, body: &[u8]) {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status} -\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
     // A client that is gone is a test's business.
-    let _ = stream.get_mut().write_all(format!("{head}{reply}").as_bytes());
+    let _ = stream.get_mut().write_all(&[head.as_bytes(), body].concat());
 }
 
 fn reply(path: &str, body: &Value) -> (u16, String) {
@@ -90,6 +100,7 @@ fn reply(path: &str, body: &Value) -> (u16, String) {
         );
     }
     let reply = match path {
+        "/api/copy" | "/api/delete" => String::new(),
         "/api/tags" => json!({"models": [{"name": "small:latest"}, {"name": "other:1b"}]}).to_string(),
         "/api/show" => json!({"capabilities": ["completion", "thinking"], "details": {}}).to_string(),
         "/api/ps" => json!({"models": [
@@ -219,6 +230,132 @@ small:latest    0123456789ab    2 GB    100% CPU     4096       Forever
 }
 
 #[test]
+fn copies_and_removals_are_the_servers_where_one_runs() {
+    let fake = Fake::start();
+    let output = fake.run(&["cp", "small", "little"], "");
+    check_code(&output, 0);
+    assert_eq!(stdout(&output), "copied 'small' to 'little'\n");
+    assert_eq!(
+        fake.asked("/api/copy"),
+        [json!({"source": "small", "destination": "little"})]
+    );
+    let output = fake.run(&["rm", "small", "other"], "");
+    check_code(&output, 4);
+    assert_eq!(stdout(&output), "deleted 'small'\n");
+    assert_eq!(fake.asked("/api/delete")[0], json!({"model": "small"}));
+}
+
+/// A registry with one model, `127.0.0.1:PORT/library/mini:1b`, which is the tiny model.
+struct Registry {
+    address: SocketAddr,
+}
+
+impl Registry {
+    /// Its threads end with the tests.
+    fn start() -> Registry {
+        let model = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/tiny/tiny.gguf")).unwrap();
+        let layer = |kind: &str, bytes: &[u8]| {
+            let digest = format!("sha256:{}", hex(bytes));
+            json!({"mediaType": format!("application/vnd.{kind}"), "digest": digest, "size": bytes.len()})
+        };
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+            "config": layer("docker.container.image.v1+json", b"{}"),
+            "layers": [layer("ollama.image.model", &model)],
+        });
+        let blob = |bytes: &[u8]| format!("/v2/library/mini/blobs/sha256:{}", hex(bytes));
+        let files = [
+            (
+                "/v2/library/mini/manifests/1b".to_owned(),
+                manifest.to_string().into_bytes(),
+            ),
+            (blob(b"{}"), b"{}".to_vec()),
+            (blob(&model), model),
+        ];
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let mut stream = BufReader::new(stream);
+                let Some((path, _)) = request(&mut stream) else {
+                    continue;
+                };
+                match files.iter().find(|(found, _)| *found == path) {
+                    Some((_, bytes)) => send(&mut stream, 200, bytes),
+                    None => send(&mut stream, 404, b"{}"),
+                }
+            }
+        });
+        Registry { address }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn a_model_is_pulled_listed_run_copied_and_removed_without_a_server() {
+    let registry = Registry::start();
+    let name = format!("{}/library/mini:1b", registry.address);
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = nowhere();
+    let run = |arguments: &[&str]| {
+        let mut command = command();
+        for scheme in ["http", "https", "all"] {
+            let name = format!("{scheme}_proxy");
+            command.env_remove(&name).env_remove(name.to_uppercase());
+        }
+        command
+            .args(arguments)
+            .env("HOME", folder.path())
+            .env("TANDEM_LISTEN", &nowhere)
+            .env("TANDEM_TEMPERATURE", "0");
+        output(command, "")
+    };
+    let said = run(&["pull", "--insecure", &name]);
+    check_code(&said, 0);
+    for words in ["pulling manifest", "done", "writing manifest", "success"] {
+        assert!(stderr(&said).contains(words), "{}", stderr(&said));
+    }
+    let said = run(&["run", &name, "What is 47 + 38?"]);
+    check_code(&said, 0);
+    assert!(stdout(&said).contains("85"), "{}", stdout(&said));
+
+    check_code(&run(&["cp", &name, "second"]), 0);
+    check_code(&run(&["rm", &name]), 0);
+    let listed = stdout(&run(&["list"]));
+    assert!(listed.contains("second:latest") && !listed.contains("mini"), "{listed}");
+    assert!(!stdout(&run(&["list", "other"])).contains("second"));
+    check_code(&run(&["rm", "second"]), 0);
+    assert!(!stdout(&run(&["list"])).contains("second"));
+    let blobs = fs::read_dir(folder.path().join(".tandem/models/blobs"))
+        .unwrap()
+        .count();
+    assert_eq!(blobs, 0, "nothing needs them any more");
+}
+
+#[test]
+fn a_pull_that_cannot_be_says_why_in_one_line() {
+    let registry = Registry::start();
+    let none = format!("{}/library/none:1b", registry.address);
+    for (arguments, code, words) in [
+        (&["pull", "--insecure", &none][..], 4, "file does not exist"),
+        (&["pull", "a:b:c"], 2, "a:b:c"),
+        (&["pull", "hf:owner"], 2, "hf:"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pull = command();
+        pull.args(arguments).env("HOME", folder.path());
+        let said = output(pull, "");
+        check_code(&said, code);
+        let last = stderr(&said).trim_end().lines().last().unwrap_or_default().to_owned();
+        assert!(last.contains("error:") && last.contains(words), "{}", stderr(&said));
+    }
+}
+
+#[test]
 fn a_model_that_the_server_lacks_is_said_with_names_that_may_have_been_meant() {
     let fake = Fake::start();
     for arguments in [&["run", "smaller", "hi"][..], &["stop", "smaller"]] {
@@ -302,4 +439,74 @@ fn parts_of_a_model_are_shown_alone() {
             .unwrap(),
         2,
     );
+}
+
+/// An address where nobody listens: it was taken, and is given back.
+fn nowhere() -> String {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string()
+}
+
+#[test]
+fn where_no_server_runs_the_model_is_loaded_in_the_commands_own_process() {
+    let mut own = command();
+    own.args(["run", "tiny", "What is 47 + 38?"])
+        .envs([("TANDEM_LISTEN", nowhere()), ("TANDEM_TEMPERATURE", "0".to_owned())]);
+    let said = output(own, "");
+    check_code(&said, 0);
+    assert!(stdout(&said).contains("85"), "{}", stdout(&said));
+    assert!(stderr(&said).starts_with("Thinking...\n"), "{}", stderr(&said));
+
+    let mut own = command();
+    own.args(["run", "deepseek-r2:32b", "hi"])
+        .env("TANDEM_LISTEN", nowhere());
+    let said = output(own, "");
+    check_code(&said, 4);
+    assert!(
+        stderr(&said).contains("tandem pull deepseek-r2:32b"),
+        "{}",
+        stderr(&said)
+    );
+}
+
+#[test]
+fn settings_in_front_of_the_word_are_for_a_model_of_the_commands_own() {
+    // A server that could be asked is left alone.
+    let fake = Fake::start();
+    let mut own = command();
+    own.args([
+        "--devices",
+        "cpu",
+        "--temperature",
+        "0",
+        "run",
+        "tiny",
+        "What is 47 + 38?",
+    ])
+    .env("OLLAMA_HOST", fake.address.to_string());
+    let said = output(own, "");
+    check_code(&said, 0);
+    assert!(stdout(&said).contains("85"), "{}", stdout(&said));
+    assert!(fake.requests.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_running_server_answers_and_lets_go_of_a_model() {
+    let server = Server::with(&["--temperature", "0"]);
+    let host = server.address.to_string();
+    let run = |arguments: &[&str]| {
+        let mut asked = command();
+        asked.args(arguments).args(["--host", &host]);
+        output(asked, "")
+    };
+    let said = run(&["run", "default", "What is 47 + 38?", "--verbose"]);
+    check_code(&said, 0);
+    assert!(stdout(&said).contains("85"), "{}", stdout(&said));
+    assert!(stderr(&said).contains("eval rate:"), "{}", stderr(&said));
+    let said = run(&["run", "no-such-model", "hi"]);
+    check_code(&said, 4);
+    assert!(stderr(&said).contains("no-such-model"), "{}", stderr(&said));
 }

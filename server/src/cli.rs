@@ -22,10 +22,8 @@ pub(crate) enum Task {
     Bench(bench::Words),
     /// Say what this machine lacks to use its cards.
     Doctor { json: bool },
-    /// List the models of the stores.
-    List,
-    /// Tell what a model is.
-    Show(commands::ShowWords),
+    /// One of the commands that Ollama's users know.
+    Command(commands::Words),
     /// Tell how a model would lie on devices, as a page or as JSON.
     Plan { json: bool },
 }
@@ -52,11 +50,12 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Ta
             let json = doctor::wants_json(inner);
             (Task::Doctor { json }, &matches)
         }
-        Some(("list", _)) => (Task::List, &matches),
-        Some(("show", inner)) => (Task::Show(commands::show_words(inner)), &matches),
         Some(("config", inner)) => (Task::ShowConfig, inner),
         Some(("plan", inner)) => (plan::task(inner), inner),
-        Some((_, inner)) => (Task::Serve, inner),
+        Some((name, inner)) => match commands::words(name, inner) {
+            Some(words) => (Task::Command(words), &matches),
+            None => (Task::Serve, inner),
+        },
         None => (Task::Serve, &matches),
     };
     // `tandem --slots 3 serve` and `tandem serve --slots 3`; the later word wins.
@@ -77,10 +76,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Ta
         .first()
         .map(|(key, _)| *key)
         .or(said.file.as_ref().map(|_| "config"));
-    let without_settings = match task {
+    let without_settings = match &task {
         Task::Bench(_) => Some("bench"),
-        Task::List => Some("list"),
-        Task::Show(_) => Some("show"),
+        Task::Command(words) if !words.takes_settings() => Some(words.name()),
         _ => None,
     };
     if let (Some(command_name), Some(key)) = (without_settings, setting) {
@@ -102,7 +100,8 @@ fn flag(given: &ArgMatches, key: &str) -> Option<String> {
     }
 }
 
-fn command() -> Command {
+/// The command line's parser.
+pub(crate) fn command() -> Command {
     let config = || {
         Arg::new("config")
             .long("config")
@@ -112,10 +111,20 @@ fn command() -> Command {
             .help_heading("Serving")
     };
     let with_settings = |command: Command| command.args(SETTINGS.iter().map(argument)).arg(config());
-    let serve = Command::new("serve").about("Serve the model (what `tandem` alone does)");
+    let serve = Command::new("serve")
+        .visible_alias("start")
+        .about("Serve the model (what `tandem` alone does)");
     let show = Command::new("config").about("Print the configuration as resolved, as a file for --config");
+    let version = Arg::new("version")
+        .long("version")
+        .short('v')
+        .visible_short_alias('V')
+        .action(ArgAction::Version)
+        .help("Print the version");
     let tandem = Command::new("tandem")
         .version(env!("CARGO_PKG_VERSION"))
+        .disable_version_flag(true)
+        .arg(version)
         .about("Serves a reasoning model to OpenAI clients: one process, several engines, one copy of the weights.")
         .styles(styles())
         .max_term_width(110)

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::bench::BenchError;
+use crate::client::ClientError;
 use crate::config::ConfigError;
 
 /// A cause to stop. `--help` lists the codes.
@@ -17,6 +18,12 @@ pub(crate) enum Failure {
     /// A measurement that cannot be made as asked.
     #[error("{0}")]
     Bench(#[from] BenchError),
+    /// A command that cannot be done as it was said.
+    #[error("{0}")]
+    Usage(String),
+    /// What a server says to a command, or that there is none.
+    #[error("{0}")]
+    Client(#[from] ClientError),
     /// The address to listen on.
     #[error("cannot listen on {listen}: {}", in_words(cause))]
     Address { listen: SocketAddr, cause: std::io::Error },
@@ -39,7 +46,8 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Failure::Fault(_) => 1,
-            Failure::Config(_) | Failure::Bench(_) => 2,
+            Failure::Config(_) | Failure::Bench(_) | Failure::Usage(_) => 2,
+            Failure::Client(error) => error.code(),
             Failure::Address { .. } => 3,
             Failure::Model(_) | Failure::Store(_) => 4,
             Failure::Engines(_) | Failure::NoEngineLeft(_) => 5,

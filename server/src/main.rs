@@ -4,6 +4,7 @@ mod api;
 mod app;
 mod bench;
 mod cli;
+mod client;
 mod commands;
 mod config;
 mod date;
@@ -37,8 +38,7 @@ fn main() -> ExitCode {
     let done = match task {
         Task::Bench(words) => bench::run(&words),
         Task::Doctor { json } => doctor::run(json),
-        Task::List => commands::list(&said.environment),
-        Task::Show(words) => commands::show(&words, &said.environment),
+        Task::Command(words) => commands::run(&words, &said),
         Task::Plan { json } => plan::run(said, json),
         Task::ShowConfig => Config::resolve(&said)
             .map_err(Failure::from)

@@ -147,7 +147,8 @@ impl Drop for Server {
 /// The binary under test, with no setting inherited from whoever runs the tests.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tandem"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TANDEM_") || name.starts_with("RUST_")) {
+    let ours = ["TANDEM_", "RUST_", "OLLAMA_"];
+    for (name, _) in std::env::vars().filter(|(name, _)| ours.iter().any(|ours| name.starts_with(ours))) {
         command.env_remove(name);
     }
     command.stdin(Stdio::null());

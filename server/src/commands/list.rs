@@ -1,32 +1,64 @@
-//! `tandem list`: the models of all stores, as Ollama lists them.
+//! `tandem list`: the models of all stores and of the hub's cache, as Ollama lists them.
 
+use std::cmp::Reverse;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use library::store::Listed;
-
 use super::{Environment, columns};
-use crate::config::{own_store, stores};
+use crate::config::{hub_cache, own_store, stores};
 use crate::failure::Failure;
 
-/// Prints the list; a manifest that cannot be read is said on stderr and left out.
+/// One line of the list.
+struct Row {
+    name: String,
+    /// Short; none where there is no manifest that it could be of.
+    id: Option<String>,
+    bytes: u64,
+    modified: SystemTime,
+}
+
+/// Prints those whose names begin with `prefix`; a manifest that cannot be read is said on stderr and left out.
 ///
 /// # Errors
 /// None that are known.
-pub(crate) fn run(environment: &Environment) -> Result<ExitCode, Failure> {
+pub(super) fn run(prefix: &str, environment: &Environment) -> Result<ExitCode, Failure> {
     let listing = library::store::list(&stores(&own_store(environment), environment));
     for refused in &listing.refused {
         crate::warn(refused);
     }
-    crate::print(&page(&listing.models, SystemTime::now()))
+    let stored = listing.models.into_iter().map(|model| Row {
+        name: model.name.to_string(),
+        id: Some(model.id.short().to_owned()),
+        bytes: model.bytes,
+        modified: model.modified,
+    });
+    let cached = hub_cache(environment).into_iter().flat_map(|cache| cache.list());
+    let cached = cached.map(|model| Row {
+        name: model.name.to_string(),
+        id: None,
+        bytes: model.bytes,
+        modified: model.modified,
+    });
+    let mut rows: Vec<Row> = stored
+        .chain(cached)
+        .filter(|row| begins_with(&row.name, prefix))
+        .collect();
+    rows.sort_by_key(|row| Reverse(row.modified));
+    crate::print(&page(&rows, SystemTime::now()))
 }
 
-fn page(models: &[Listed], now: SystemTime) -> String {
+/// Upper and lower case are no difference, as in Ollama's list.
+fn begins_with(name: &str, prefix: &str) -> bool {
+    let head = name.get(..prefix.len());
+    head.is_some_and(|head| head.eq_ignore_ascii_case(prefix))
+}
+
+fn page(models: &[Row], now: SystemTime) -> String {
     let mut rows = vec![["NAME", "ID", "SIZE", "MODIFIED"].map(str::to_owned).to_vec()];
     rows.extend(models.iter().map(|model| {
         vec![
-            model.name.to_string(),
-            model.id.short().to_owned(),
+            model.name.clone(),
+            model.id.clone().unwrap_or_else(|| "-".to_owned()),
             size(model.bytes),
             ago(now.duration_since(model.modified).unwrap_or_default()),
         ]
@@ -35,7 +67,7 @@ fn page(models: &[Listed], now: SystemTime) -> String {
 }
 
 /// `19 GB`, `1.1 GB`, `512 B`: whole from ten on, cut and not rounded.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let units = [
         (1_000_000_000_000, "TB"),
         (1_000_000_000, "GB"),
@@ -53,10 +85,14 @@ fn size(bytes: u64) -> String {
 
 /// `2 weeks ago`, `About an hour ago`.
 fn ago(age: Duration) -> String {
-    let seconds = age.as_secs();
+    format!("{} ago", duration(age.as_secs()))
+}
+
+/// `2 weeks`, `About an hour`.
+pub(super) fn duration(seconds: u64) -> String {
     let hours = (seconds + 1800) / 3600;
     let some = |count: u64, unit: &str| format!("{count} {unit}");
-    let words = match seconds {
+    match seconds {
         0 => "Less than a second".to_owned(),
         1 => "1 second".to_owned(),
         2..60 => some(seconds, "seconds"),
@@ -70,8 +106,7 @@ fn ago(age: Duration) -> String {
             1440..17_520 => some(hours / 720, "months"),
             _ => some(hours / 8760, "years"),
         },
-    };
-    format!("{words} ago")
+    }
 }
 
 #[cfg(test)]

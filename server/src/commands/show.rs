@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use library::Gguf;
 use library::store::StoredModel;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Environment, ShowWords, columns};
+use super::{Environment, columns, model, switch};
 use crate::config::ModelChoice;
 use crate::failure::Failure;
 use crate::logging::safe;
@@ -16,28 +17,126 @@ use crate::start;
 
 /// Characters of one cell at most.
 const CELL_CHARS: usize = 200;
+/// Characters of one line of a text at most.
+const LINE_CHARS: usize = 10_000;
 /// Lines of the licence that the page shows.
 const LICENSE_LINES: usize = 2;
+
+/// What `tandem show` was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ShowWords {
+    model: String,
+    part: Part,
+}
+
+/// What of a model to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Page,
+    /// The page, and every key of the file's metadata.
+    Verbose,
+    Json,
+    License,
+    Modelfile,
+    Parameters,
+    System,
+    Template,
+}
+
+/// The options that ask for one part alone.
+const PARTS: [(&str, Part, &str); 6] = [
+    ("json", Part::Json, "Print one JSON object instead of the page"),
+    ("license", Part::License, "Print the licence alone"),
+    ("modelfile", Part::Modelfile, "Print a Modelfile of it"),
+    ("parameters", Part::Parameters, "Print the parameters alone"),
+    ("system", Part::System, "Print the system text alone"),
+    ("template", Part::Template, "Print the template alone"),
+];
+
+/// For the command line's parser.
+pub(super) fn command() -> Command {
+    Command::new("show")
+        .about("Tell what a model is, without loading it")
+        .arg(model("A name in a model store, a GGUF file, or `tiny`"))
+        .args(PARTS.map(|(name, _, help)| switch(name, help)))
+        .arg(
+            Arg::new("verbose")
+                .long("verbose")
+                .short('v')
+                .action(ArgAction::SetTrue)
+                .help("Add every key of the file's metadata"),
+        )
+        .group(ArgGroup::new("part").args(PARTS.map(|(name, ..)| name)).arg("verbose"))
+}
+
+/// What the parser found.
+pub(super) fn words(given: &ArgMatches) -> ShowWords {
+    let part = PARTS.iter().find(|(name, ..)| given.get_flag(name));
+    let page = if given.get_flag("verbose") {
+        Part::Verbose
+    } else {
+        Part::Page
+    };
+    ShowWords {
+        model: given.get_one::<String>("name").cloned().unwrap_or_default(),
+        part: part.map_or(page, |(_, part, _)| *part),
+    }
+}
 
 /// Prints what is known.
 ///
 /// # Errors
 /// No such model, or its files are not as they should be.
-pub(crate) fn run(words: &ShowWords, environment: &Environment) -> Result<ExitCode, Failure> {
+pub(super) fn run(words: &ShowWords, environment: &Environment) -> Result<ExitCode, Failure> {
     let choice = ModelChoice::of(&words.model, environment)?;
     let (gguf, stored) = start::open_with_store(&choice)?;
     let shown = Shown::of(start::id(&choice, &gguf), &gguf, stored);
-    let page = if words.json {
-        serde_json::to_string_pretty(&shown).context("the model is not JSON")? + "\n"
-    } else {
-        shown.page()
+    let page = match words.part {
+        Part::Page => shown.page(),
+        Part::Verbose => shown.page() + &metadata(&gguf),
+        Part::Json => serde_json::to_string_pretty(&shown).context("the model is not JSON")? + "\n",
+        Part::License => lines(&shown.licenses.join("\n")),
+        Part::Modelfile => shown.modelfile(),
+        Part::Parameters => shown.parameter_lines(""),
+        Part::System => lines(shown.system.as_deref().unwrap_or_default()),
+        Part::Template => lines(shown.template.as_ref().map_or("", |template| &template.text)),
     };
     crate::print(&page)
 }
 
+/// The text with its last line ended; none if there is nothing in it.
+fn lines(text: &str) -> String {
+    let text = text.trim_end();
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!("{text}\n")
+    }
+}
+
+fn shown(value: &library::Value) -> String {
+    match value {
+        library::Value::Unsigned(number) => number.to_string(),
+        library::Value::Signed(number) => number.to_string(),
+        library::Value::Float(number) => number.to_string(),
+        library::Value::Flag(flag) => flag.to_string(),
+        library::Value::Text(text) => text.clone(),
+        library::Value::Array(array) => format!("a list of {}", array.len()),
+    }
+}
+
+/// The keys of the file's metadata as a section of the page.
+fn metadata(gguf: &Gguf) -> String {
+    let rows = gguf
+        .metadata()
+        .iter()
+        .map(|(key, value)| vec![key.to_owned(), shown(value)]);
+    format!("  Metadata\n{}\n", columns(&printable(rows.collect()), "    "))
+}
+
 /// The fields of `--json`; they are added, never renamed. What the files do not say is null or empty.
 #[derive(Serialize)]
-struct Shown {
+pub(super) struct Shown {
     name: String,
     id: Option<String>,
     file: String,
@@ -101,7 +200,52 @@ impl Shown {
         shown
     }
 
-    fn page(&self) -> String {
+    /// From the answer to `POST /api/show`.
+    pub(super) fn of_reply(name: &str, reply: &Value) -> Shown {
+        let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (details, metadata) = (reply.get("details"), reply.get("model_info"));
+        let (details, metadata) = (details.unwrap_or(&Value::Null), metadata.unwrap_or(&Value::Null));
+        let architecture = match text(metadata, "general.architecture") {
+            none if none.is_empty() => text(details, "family"),
+            architecture => architecture,
+        };
+        let number = |key: &str| metadata.get(format!("{architecture}.{key}")).and_then(Value::as_u64);
+        let parameters = text(reply, "parameters");
+        let parameters = parameters
+            .lines()
+            .filter_map(|line| line.split_once(char::is_whitespace));
+        let mut listed = Map::new();
+        for (name, value) in parameters {
+            let value = value.trim();
+            let value: Value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+            let values = listed.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+            values
+                .as_array_mut()
+                .into_iter()
+                .for_each(|values| values.push(value.clone()));
+        }
+        let some = |text: String| (!text.is_empty()).then_some(text);
+        Shown {
+            name: name.to_owned(),
+            id: None,
+            file: String::new(),
+            file_bytes: 0,
+            parameter_count: metadata
+                .get("general.parameter_count")
+                .and_then(Value::as_u64)
+                .unwrap_or_default(),
+            context_length: number("context_length"),
+            embedding_length: number("embedding_length"),
+            quantization: text(details, "quantization_level"),
+            template: None,
+            parameters: listed,
+            system: some(text(reply, "system")),
+            licenses: some(text(reply, "license")).into_iter().collect(),
+            architecture,
+        }
+    }
+
+    pub(super) fn page(&self) -> String {
         let unknown = || "unknown".to_owned();
         let pair = |name: &str, value: String| vec![name.to_owned(), value];
         let mut model = vec![
@@ -144,6 +288,35 @@ impl Shown {
         sections.concat()
     }
 
+    /// What `tandem create` and Ollama make the same model of.
+    fn modelfile(&self) -> String {
+        let mut page = format!("# {}\nFROM {}\n", printed(&self.name), self.file);
+        if let Some(template) = &self.template {
+            page.push_str(&format!("TEMPLATE \"\"\"{}\"\"\"\n", template.text));
+        }
+        if let Some(system) = &self.system {
+            page.push_str(&format!("SYSTEM \"\"\"{system}\"\"\"\n"));
+        }
+        page.push_str(&self.parameter_lines("PARAMETER "));
+        let licenses = self
+            .licenses
+            .iter()
+            .map(|license| format!("LICENSE \"\"\"{license}\"\"\"\n"));
+        page.extend(licenses);
+        page
+    }
+
+    /// One line for each value, `head` before it.
+    fn parameter_lines(&self, head: &str) -> String {
+        let rows = self.parameter_rows();
+        let width = if head.is_empty() { 30 } else { 0 };
+        let lines = rows.iter().filter_map(|row| {
+            let [name, value] = row.as_slice() else { return None };
+            Some(format!("{head}{name:<width$} {value}\n"))
+        });
+        lines.collect()
+    }
+
     /// One row for each value; a list has several of one name.
     fn parameter_rows(&self) -> Vec<Vec<String>> {
         let mut rows = Vec::new();
@@ -159,6 +332,11 @@ impl Shown {
 fn printable(rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
     let row = |row: Vec<String>| row.iter().map(|cell| safe(cell, CELL_CHARS)).collect();
     rows.into_iter().map(row).collect()
+}
+
+/// One line of a text from outside, fit for a terminal.
+pub(super) fn printed(line: &str) -> String {
+    safe(line, LINE_CHARS)
 }
 
 /// `32.8B`, `135M`, `42K`.

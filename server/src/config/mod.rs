@@ -20,8 +20,7 @@ use crate::http::{HttpLimits, Origins};
 use crate::roster::{Alias, KeepAlive};
 use crate::shelf::{Places, Rules};
 
-use choice::hub_cache;
-pub(crate) use choice::{ModelChoice, own_store, stores};
+pub(crate) use choice::{ModelChoice, hub_cache, own_store, stores};
 pub(crate) use error::{ConfigError, Source};
 use read::Reader;
 pub(crate) use read::split;

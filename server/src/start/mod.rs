@@ -1,6 +1,7 @@
 //! From a configuration to a served model, in the order in which things go wrong: the address first, which takes no
 //! time, then the model file, which takes minutes, then the engines.
 
+mod aside;
 mod banner;
 mod bar;
 mod descriptors;
@@ -28,6 +29,7 @@ use crate::failure::Failure;
 use crate::metrics::Metrics;
 use crate::roster::{Bounds, Roster};
 use crate::shelf::Shelf;
+pub(crate) use aside::Aside;
 pub(crate) use bar::Progress;
 pub(crate) use model::{id, open_file, open_with_store};
 

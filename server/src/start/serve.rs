@@ -1,11 +1,14 @@
 //! Serving, and the end of it: refuse what is new, let running replies end, cut what is left, stop the engines.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{ENDED_AT_ONCE, Loaded, Signals, banner, descriptors};
@@ -33,42 +36,18 @@ pub(super) async fn serve(
 ) -> Result<ExitCode, Failure> {
     let address = listener.local_addr().context("the listening socket has no address")?;
     banner::show(&loaded, config, address);
-    let app = Arc::new(loaded.app);
-    let in_flight = InFlight::new();
-    let guards = Guards {
-        limits: config.http.clone(),
-        body_bytes_max: config.limits.body_bytes_max,
-        blob_bytes_max: config.rules.blob_bytes_max,
-        drain: app.drain.clone(),
-        metrics: app.metrics.clone(),
-        in_flight: in_flight.clone(),
-        origins: config.origins.clone(),
-        hosts: Hosts::of(address.ip(), &config.hosts),
-    };
-    let routes = guarded(api::router(app.clone()), guards);
-    let (close, closing) = Closing::switch();
-    let limits = HttpLimits {
-        connections: descriptors::bounded(config.http.connections),
-        ..config.http.clone()
-    };
-    let front = Front::new(listener, routes, limits, app.metrics.clone());
-    let serving = tokio::spawn(front.serve(closing, FAREWELL));
-    tokio::spawn(app.roster.clone().tend());
-
+    let open = Open::begin(loaded, listener, address, config);
+    let app = &open.app;
     let ending = tokio::select! {
         name = signals.next() => Ending::Signal(name),
         reasons = app.roster.lost() => Ending::NoEngineLeft(reasons),
     };
     let leave = async {
         match &ending {
-            Ending::Signal(name) => drain(&app, &in_flight, config, name).await,
-            Ending::NoEngineLeft(_) => say_farewell(&app, &in_flight).await,
+            Ending::Signal(name) => drain(&open.app, &open.in_flight, config, name).await,
+            Ending::NoEngineLeft(_) => say_farewell(&open.app, &open.in_flight).await,
         }
-        let _ = close.send(true);
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "the accept loop ended badly");
-        }
-        stop_engines(&app).await;
+        open.close().await;
     };
     tokio::select! {
         () = leave => {}
@@ -80,6 +59,57 @@ pub(super) async fn serve(
     match ending {
         Ending::Signal(_) => Ok(ExitCode::SUCCESS),
         Ending::NoEngineLeft(reasons) => Err(Failure::NoEngineLeft(reasons)),
+    }
+}
+
+/// Routes with clients at them.
+pub(super) struct Open {
+    app: Arc<App>,
+    in_flight: InFlight,
+    close: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+}
+
+impl Open {
+    /// Serves on `listener`, which is at `address`.
+    pub(super) fn begin(loaded: Loaded, listener: TcpListener, address: SocketAddr, config: &Config) -> Open {
+        let app = Arc::new(loaded.app);
+        let in_flight = InFlight::new();
+        let guards = Guards {
+            limits: config.http.clone(),
+            body_bytes_max: config.limits.body_bytes_max,
+            blob_bytes_max: config.rules.blob_bytes_max,
+            drain: app.drain.clone(),
+            metrics: app.metrics.clone(),
+            in_flight: in_flight.clone(),
+            origins: config.origins.clone(),
+            hosts: Hosts::of(address.ip(), &config.hosts),
+        };
+        let routes = guarded(api::router(app.clone()), guards);
+        let (close, closing) = Closing::switch();
+        let limits = HttpLimits {
+            connections: descriptors::bounded(config.http.connections),
+            ..config.http.clone()
+        };
+        let front = Front::new(listener, routes, limits, app.metrics.clone());
+        tokio::spawn(app.roster.clone().tend());
+        Open {
+            serving: tokio::spawn(front.serve(closing, FAREWELL)),
+            app,
+            in_flight,
+            close,
+        }
+    }
+
+    /// Closes every connection and stops the engines; requests that still run are cut.
+    pub(super) async fn close(self) {
+        self.app.drain.begin();
+        self.app.drain.expire();
+        let _ = self.close.send(true);
+        if let Err(error) = self.serving.await {
+            tracing::error!(%error, "the accept loop ended badly");
+        }
+        stop_engines(&self.app).await;
     }
 }
 
