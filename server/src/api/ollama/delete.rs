@@ -42,7 +42,7 @@ pub(super) async fn delete(
         });
     };
     // Replies under way go on: a loaded model needs its files no more.
-    api.unload(Some(&asked)).await.ok();
+    api.app.roster.forget_name(&asked).await.ok();
     api.with_shelf(move |shelf| {
         let deleted = shelf.places.own.delete(&shelf.places.stores, &name);
         let deleted = deleted.map(|()| tracing::info!(%name, "a client has deleted a model"));
