@@ -110,14 +110,14 @@ def test_logprobs_stand_beside_the_tokens(client):
     assert all(token.logprob <= 0 for token in reply.logprobs)
 
 
-@pytest.mark.parametrize("think", [True, False])
+@pytest.mark.parametrize("think", [None, True, False])
 def test_the_answer_is_json_when_asked_for(client, think):
     reply = ask(client, format="json", think=think, options={"num_predict": 400})
     assert isinstance(json.loads(reply.message.content), dict)
-    assert bool(reply.message.thinking) == think
+    assert bool(reply.message.thinking) == (think is not False)
 
 
-@pytest.mark.parametrize("think", [True, False])
+@pytest.mark.parametrize("think", [None, True, False])
 def test_the_answer_keeps_to_a_schema(client, think):
     schema = {
         "type": "object",
@@ -255,6 +255,7 @@ def test_what_cannot_be_done_raises_an_error_with_its_status(client):
     check_refused(400, "images", ask, client, messages=[{**user("hello")[0], "images": [b"\x89PNG"]}])
     check_refused(400, "context", ask, client, messages=user("word " * 20_000), stream=True)
     check_refused(400, "format", ask, client, format={"type": "no such type"})
+    check_refused(400, "does not support tools", ask, client, tools=[os.path.getsize])
 
 
 def test_a_text_with_unusual_line_ends_arrives_whole(client):
