@@ -6,6 +6,8 @@ import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { embedMany, generateText, jsonSchema, Output, streamText } from "ai";
 
+// That a thought is not sent back is as it should be.
+globalThis.AI_SDK_LOG_WARNINGS = false;
 const name = "deepseek-r1:32b";
 const baseURL = `${process.env.TANDEM_URL}/v1`;
 const compatible = createOpenAICompatible({
