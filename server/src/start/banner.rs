@@ -59,7 +59,7 @@ fn lines(loaded: &Loaded, served: &Served, config: &Config, address: SocketAddr,
     );
     line("template", facts.template.clone());
     line("engines", engines(config));
-    for (index, reason) in failed(&served) {
+    for (index, reason) in failed(served) {
         line("failed", format!("engine {index}: {reason}; the others serve"));
     }
     for (name, text) in placement_lines(plan, config.kv) {
