@@ -163,6 +163,25 @@ impl Roster {
         Ok(is_there)
     }
 
+    /// Forgets one of a model's names, as there is no such name any more. A model without another goes like one that is
+    /// let go; with another it stays loaded under that.
+    pub(crate) async fn forget_name(&self, name: &str) -> Result<(), NoModel> {
+        let wanted = self.wanted(Some(name)).await?;
+        {
+            let mut state = self.inner.state();
+            let entry = state.iter_mut().find(|entry| entry.key == wanted.key);
+            let Some(entry) = entry else { return Ok(()) };
+            match &mut entry.stage {
+                Stage::Ready(faces) if faces.iter().any(|face| face.name != wanted.face) => {
+                    faces.retain(|face| face.name != wanted.face);
+                }
+                _ => entry.keep = KeepAlive::NONE,
+            }
+        }
+        self.inner.changed();
+        Ok(())
+    }
+
     /// Resolves with the reason when the configured model's engines have all failed for good.
     pub(crate) async fn lost(&self) -> String {
         let mut lost = self.inner.lost.subscribe();

@@ -42,14 +42,8 @@ pub(super) async fn delete(
                 .to_owned(),
         });
     };
-    // Replies under way go on: a loaded model needs its files no more. Under another name the same weights may be the
-    // configured model's, which stays.
-    let roster = &api.app.roster;
-    let wanted = roster.wanted(Some(&asked)).await;
-    if wanted.is_ok_and(|wanted| wanted.key != roster.names().configured().key) {
-        let unloaded = roster.unload(Some(&asked)).await;
-        tracing::debug!(model = asked, ?unloaded, "a model that is to be deleted is let go of");
-    }
+    // Replies under way go on: a loaded model needs its files no more.
+    api.app.roster.forget_name(&asked).await.ok();
     api.with_shelf(move |shelf| {
         let deleted = shelf.places.own.delete(&shelf.places.stores, &name);
         let deleted = deleted.map(|()| tracing::info!(%name, "a client has deleted a model"));

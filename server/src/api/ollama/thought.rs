@@ -22,7 +22,8 @@ pub(super) struct Thought {
 
 /// Understands `think`. The efforts are one here: the model has one depth of thought.
 ///
-/// * `unasked`  where the thought is shown if the request does not say whether it wants one
+/// * `unasked`  where the thought is shown if the request does not say whether it wants one; apart from an answer that has
+///   a `format`, since that is read by programs which expect nothing before it
 ///
 /// # Errors
 /// It is none of the words there are, or asks a model to think that cannot.
@@ -34,8 +35,8 @@ pub(super) fn thought(request: &Request, model: &Lease, unasked: ThinkShown) -> 
     let is_wanted = match &request.think {
         Given::Absent | Given::Null => {
             let showing = match unasked {
-                ThinkShown::Inline => Showing::Inline,
-                ThinkShown::Split => Showing::Split,
+                ThinkShown::Inline if request.format.is_neutral() => Showing::Inline,
+                ThinkShown::Inline | ThinkShown::Split => Showing::Split,
             };
             return Ok(thought(Thinking::Forced, showing));
         }
