@@ -9,6 +9,7 @@ use crate::{Architecture, Config, Rope};
 /// The 32b's sizes.
 pub(super) fn config() -> Config {
     Config {
+        pooling: engine::Pooling::Last,
         architecture: Architecture::Qwen2,
         layers: 64,
         hidden: 5120,

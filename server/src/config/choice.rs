@@ -149,7 +149,7 @@ fn home(environment: &[(OsString, OsString)]) -> Option<&Path> {
 }
 
 /// A variable that is not empty.
-fn variable<'a>(environment: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr> {
+pub(super) fn variable<'a>(environment: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr> {
     let (_, value) = environment.iter().find(|(variable, _)| variable == name)?;
     (!value.is_empty()).then_some(value)
 }

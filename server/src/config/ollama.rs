@@ -195,7 +195,10 @@ mod tests {
         let lines = warnings(&environment);
         let names: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').next()).collect();
         assert_eq!(names, ["OLLAMA_KV_CACHE_TYPE", "OLLAMA_NEW", "OLLAMA_SCHED_SPREAD"]);
-        assert!(lines.iter().all(|line| line.contains("has no effect here: ")), "{lines:?}");
+        assert!(
+            lines.iter().all(|line| line.contains("has no effect here: ")),
+            "{lines:?}"
+        );
         let mut choices = Choices::new();
         choose(&environment, &mut choices);
         assert!(choices.is_empty(), "{choices:?}");
@@ -213,7 +216,10 @@ mod tests {
         .map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let mut choices = Choices::new();
         choose(&environment, &mut choices);
-        let texts: Vec<(&str, &str)> = choices.iter().map(|(key, chosen)| (*key, chosen.text.as_str())).collect();
+        let texts: Vec<(&str, &str)> = choices
+            .iter()
+            .map(|(key, chosen)| (*key, chosen.text.as_str()))
+            .collect();
         let expected = [
             ("keep_alive", "-1"),
             ("kv", "q8_0"),

@@ -24,7 +24,7 @@ pub(super) fn show(loaded: &Loaded, config: &Config, address: SocketAddr) {
         let (kv_tokens, kv) = (loaded.plan.kv_tokens, config.kv.name());
         let (placement, context) = (loaded.plan.choice.plan.layout.placement.name(), model.context_tokens);
         let kv_bytes: u64 = loaded.plan.choice.plan.held.iter().map(|held| held.kv).sum();
-        for (engine, reason) in failed(served) {
+        for (engine, reason) in failed(&served) {
             tracing::error!(engine, reason, "an engine could not start, the others serve");
         }
         tracing::info!(%address, model = model.id, engines, placement, kv_tokens, kv_bytes, kv, context, "ready");

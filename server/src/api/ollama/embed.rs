@@ -75,9 +75,7 @@ pub(super) async fn embed(
     let said = name.clone();
     let answer = async move |api: Arc<Api>, model: Lease| {
         let load_duration = nanos(asked.elapsed());
-        if let Some(keep) = keep {
-            model.keep(keep);
-        }
+        model.keep(keep);
         let inputs = inputs(&api, &model, request.input)?;
         let Embedded {
             vectors: mut embeddings,
@@ -109,9 +107,7 @@ pub(super) async fn embeddings(
     let keep = keep_alive(&request.keep_alive)?;
     let prompt = check::text("prompt", &request.prompt)?.unwrap_or_default().to_owned();
     let answer = async move |api: Arc<Api>, model: Lease| {
-        if let Some(keep) = keep {
-            model.keep(keep);
-        }
+        model.keep(keep);
         let inputs = if prompt.is_empty() {
             Vec::new()
         } else {

@@ -209,7 +209,6 @@ mod tests {
             logit_bias_max: 0,
             choices_max: 1,
             prompts_max: 1,
-            embedding_inputs_max: 1,
             top_logprobs_max: 20,
             keep_alive: std::time::Duration::from_secs(1),
             default_output_tokens: 100,
