@@ -300,7 +300,9 @@ pub(super) fn embedding(text: &[u32], shape: &ModelShape) -> Vec<f32> {
                 let values = state(end).into_iter().map(f64::from);
                 sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
             }
-            sum.iter().map(|sum| (sum / text.len() as f64) as f32).collect()
+            #[expect(clippy::cast_possible_truncation, reason = "an embedding is of singles")]
+            let mean = |sum: &f64| (sum / text.len() as f64) as f32;
+            sum.iter().map(mean).collect()
         }
     }
 }
