@@ -88,8 +88,8 @@ fn a_device_that_cannot_be_opened_is_named_and_the_other_engine_serves() {
     }
     let page = server.get("/metrics").text();
     for line in [
-        "tandem_engine_state{device=\"cuda:6\",engine=\"0\",model=\"tandem-tiny\",state=\"failed\"} 1",
-        "tandem_engine_state{device=\"cpu\",engine=\"1\",model=\"tandem-tiny\",state=\"ready\"} 1",
+        "tandem_engine_state{device=\"cuda:6\",engine=\"0\",state=\"failed\",model=\"tandem-tiny\"} 1",
+        "tandem_engine_state{device=\"cpu\",engine=\"1\",state=\"ready\",model=\"tandem-tiny\"} 1",
     ] {
         assert!(page.contains(line), "{line} is not in\n{page}");
     }

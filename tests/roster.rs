@@ -81,7 +81,16 @@ fn models_that_do_not_fit_together_take_turns_too() {
     let server = serve(
         &store,
         "first",
-        &["--devices", "cpu@4M", "--context", "64", "--slots", "1"],
+        &[
+            "--devices",
+            "cpu@3M",
+            "--placement",
+            "replicas",
+            "--context",
+            "64",
+            "--slots",
+            "1",
+        ],
     );
     for name in ["second", "first", "second"] {
         server.post(CHAT, &ask(name)).ok();

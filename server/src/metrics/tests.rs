@@ -181,11 +181,11 @@ fn every_engine_has_its_own_series() {
         5.0
     );
     assert_eq!(
-        page["tandem_engine_state{device=\"cpu\",engine=\"0\",model=\"tandem-tiny\",state=\"ready\"}"],
+        page["tandem_engine_state{device=\"cpu\",engine=\"0\",state=\"ready\",model=\"tandem-tiny\"}"],
         1.0
     );
     assert_eq!(
-        page["tandem_engine_tokens_total{engine=\"0\",model=\"tandem-tiny\",type=\"generation\"}"],
+        page["tandem_engine_tokens_total{engine=\"0\",type=\"generation\",model=\"tandem-tiny\"}"],
         20.0
     );
     assert_eq!(

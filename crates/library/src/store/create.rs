@@ -94,6 +94,8 @@ impl OwnStore {
         if !recipe.parameters.is_empty() {
             let mut parameters = self.parameters(stores, &name.to_string(), &layers)?;
             parameters.extend(recipe.parameters.clone());
+            // Go writes the keys of a map in their order.
+            parameters.sort_keys();
             self.replace(&mut layers, LayerKind::Parameters, &json::line(&parameters)?)?;
         }
         if !recipe.messages.is_empty() {
