@@ -179,6 +179,65 @@ fn aliases_may_be_a_table_of_the_file() {
 }
 
 #[test]
+fn lists_hold_what_may_be_asked_for_and_nothing_is_loaded_for_them() {
+    let store = Store::new();
+    let aliases = [
+        "--aliases",
+        "gpt-4o-mini=deepseek-r1:32b:nothink,small=default,nobody=no-such-model",
+    ];
+    let server = serve(&store, "tiny", &aliases);
+    let openai = |server: &Server| {
+        let list = server.get("/v1/models").ok();
+        let models = list["data"].as_array().unwrap().clone();
+        let id = |model: &Value| model["id"].as_str().unwrap().to_owned();
+        (models.iter().map(id).collect::<Vec<_>>(), models)
+    };
+    let ollama = |server: &Server| {
+        let tags = server.get("/api/tags").ok();
+        let models = tags["models"].as_array().unwrap().clone();
+        models
+            .iter()
+            .map(|model| model["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let (ids, models) = openai(&server);
+    assert_eq!(ids, ["tandem-tiny", "deepseek-r1:32b", "gpt-4o-mini", "small"]);
+    let context = |index: usize| models[index]["max_model_len"].as_u64();
+    assert_eq!((context(0), context(1), context(2)), (Some(4096), None, None));
+    assert_eq!(context(3), context(0), "{models:?}");
+    let mut tags = ollama(&server);
+    tags.sort();
+    assert_eq!(
+        tags,
+        [
+            "deepseek-r1:32b",
+            "gpt-4o-mini:latest",
+            "small:latest",
+            "tandem-tiny:latest"
+        ]
+    );
+    for (id, model) in ids.iter().zip(&models) {
+        assert_eq!(server.get(&format!("/v1/models/{id}")).ok(), *model);
+    }
+    for name in tags {
+        server.post("/api/show", &json!({"model": name})).ok();
+        let asked = json!({"model": name, "prompt": "1+1", "stream": false});
+        server
+            .post("/api/generate", &with(asked, json!({"options": {"num_predict": 1}})))
+            .ok();
+    }
+    assert_eq!(openai(&server).1[1]["max_model_len"], 4096, "it is loaded now");
+
+    let server = serve(
+        &store,
+        "tiny",
+        &["--on-demand=false", "--aliases", "gpt-4o-mini=tiny,small=small:latest"],
+    );
+    assert_eq!(openai(&server).0, ["tandem-tiny", "gpt-4o-mini"]);
+    assert_eq!(ollama(&server), ["tandem-tiny:latest", "gpt-4o-mini:latest"]);
+}
+
+#[test]
 fn a_stores_model_of_the_name_is_taken_before_the_embedded_one_that_stands_in() {
     let store = Store::new();
     let server = serve(&store, "tiny", &[]);

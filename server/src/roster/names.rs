@@ -44,6 +44,8 @@ pub(crate) struct Names {
     pub(crate) aliases: Vec<Alias>,
     /// Whether the configured model answers to every other name.
     pub(crate) any_model: bool,
+    /// Whether stores are asked: else the configured model is the only one.
+    pub(crate) on_demand: bool,
 }
 
 /// What a name means.
@@ -53,6 +55,14 @@ pub(crate) enum Meaning {
     Configured { skips_thought: bool },
     /// A store may know it.
     Stored { name: String, skips_thought: bool },
+}
+
+impl Alias {
+    /// Lists show it with a tag, and what they show can be asked for.
+    fn is_called(&self, name: &str) -> bool {
+        let untagged = without_suffix(name, ":latest").unwrap_or(name);
+        [name, untagged].iter().any(|name| self.name.eq_ignore_ascii_case(name))
+    }
 }
 
 impl Names {
@@ -66,13 +76,17 @@ impl Names {
         self.own.first().map_or("default", String::as_str)
     }
 
+    /// What the operator calls `name`, if anything.
+    pub(crate) fn alias(&self, name: &str) -> Option<&Alias> {
+        self.aliases.iter().find(|alias| alias.is_called(name))
+    }
+
     /// What `name` means before any store is asked.
     pub(crate) fn meaning(&self, name: Option<&str>) -> Meaning {
         let mut name = name.unwrap_or("default");
         let mut skips_thought = false;
         for _ in 0..ALIAS_STEPS_MAX {
-            let alias = self.aliases.iter().find(|alias| alias.name.eq_ignore_ascii_case(name));
-            if let Some(alias) = alias {
+            if let Some(alias) = self.alias(name) {
                 name = &alias.stands_for;
             } else if let Some(rest) = without_suffix(name, NO_THOUGHT) {
                 (name, skips_thought) = (rest, true);
@@ -130,17 +144,26 @@ impl Roster {
             Meaning::Configured { skips_thought } => return Ok(names.configured_with(skips_thought)),
             Meaning::Stored { name, skips_thought } => (name, skips_thought),
         };
-        let (inner, looked_for) = (std::sync::Arc::clone(&self.inner), name.clone());
-        let found = tokio::task::spawn_blocking(move || inner.loader.find(&looked_for)).await;
-        let found = found.unwrap_or_else(|error| {
-            tracing::error!(%error, "looking for a model panicked");
-            Ok(None)
-        });
-        match found.map_err(NoModel::Failed)? {
+        let found = if names.on_demand {
+            self.find(name.clone()).await?
+        } else {
+            None
+        };
+        match found {
             Some(found) => Ok(Wanted { skips_thought, ..found }),
             None if names.stands_in(&name) => Ok(names.configured_with(skips_thought)),
             None => Err(NoModel::Unknown { names: names.shown() }),
         }
+    }
+
+    async fn find(&self, name: String) -> Result<Option<Wanted>, NoModel> {
+        let inner = std::sync::Arc::clone(&self.inner);
+        let found = tokio::task::spawn_blocking(move || inner.loader.find(&name)).await;
+        let found = found.unwrap_or_else(|error| {
+            tracing::error!(%error, "looking for a model panicked");
+            Ok(None)
+        });
+        found.map_err(NoModel::Failed)
     }
 }
 
@@ -174,6 +197,7 @@ mod tests {
             stand_ins: vec!["deepseek-r1:32b".to_owned()],
             aliases: aliases.iter().map(alias).collect(),
             any_model,
+            on_demand: true,
         }
     }
 
@@ -208,6 +232,7 @@ mod tests {
             Some("tiny"),
             Some("Tandem-TINY"),
             Some("house"),
+            Some("house:latest"),
         ] {
             check(name, configured(false));
         }

@@ -37,6 +37,7 @@ impl Roster {
             stand_ins: Vec::new(),
             aliases: Vec::new(),
             any_model: false,
+            on_demand: false,
         };
         let bounds = Bounds {
             loaded_max: 1,

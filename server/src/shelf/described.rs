@@ -7,6 +7,7 @@ use library::{Gguf, GgufError, TensorInfo};
 use super::facts::Facts;
 use super::{Entry, Shelf, text};
 use crate::config::ModelChoice;
+use crate::roster::{Meaning, Names};
 
 /// Why a model cannot be described. The texts name paths: they are for the log.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,17 @@ impl Shelf {
     /// The model that is served from the start.
     pub(crate) fn configured(&self) -> ModelChoice {
         self.places.configured.clone()
+    }
+
+    /// Which model `name` means, if one, and whether it is to skip the thought under that name.
+    pub(crate) fn meant(&self, names: &Names, name: &str) -> Option<(ModelChoice, bool)> {
+        match names.meaning(Some(name)) {
+            Meaning::Configured { skips_thought } => Some((self.configured(), skips_thought)),
+            Meaning::Stored { name, skips_thought } => {
+                let configured = || names.stands_in(&name).then(|| self.configured());
+                Some((self.find(&name).or_else(configured)?, skips_thought))
+            }
+        }
     }
 
     /// The model that `name` means by its form, if a store or the hub's cache may have it.

@@ -8,8 +8,9 @@ use library::hub::Cached;
 use library::store::{self, Details, Digest, Listed, StoredModel};
 
 use super::Shelf;
-use super::facts::Facts;
+use super::facts::{Facts, THINKING};
 use crate::config::ModelChoice;
+use crate::roster::Names;
 use crate::start;
 
 /// One model of a list.
@@ -31,9 +32,34 @@ pub(crate) struct Entry {
     pub(crate) capabilities: Vec<&'static str>,
 }
 
+/// A model under one of the names by which it may be asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Offered {
+    pub(crate) entry: Entry,
+    /// The name that the operator gave it, if it is listed for that.
+    pub(crate) alias: Option<String>,
+}
+
 impl Shelf {
-    /// All models, the latest first.
-    pub(crate) fn list(&self) -> Vec<Entry> {
+    /// All models that may be asked for, the latest first, then the operator's names for them.
+    pub(crate) fn list(&self, names: &Names) -> Vec<Offered> {
+        let is_offered = |entry: &Entry| names.on_demand || entry.name == tagged(names.own_name().to_owned());
+        let mut entries = self.entries();
+        entries.retain(|entry| is_offered(entry) && names.alias(&entry.name).is_none());
+        let own = entries.into_iter().map(|entry| Offered { entry, alias: None });
+        let aliases = names.aliases.iter().filter_map(|alias| {
+            let (choice, skips_thought) = self.meant(names, &alias.name)?;
+            let mut entry = self.entry(&choice).map_err(|error| self.warn_once(&error)).ok()?;
+            if skips_thought {
+                entry.capabilities.retain(|capability| *capability != THINKING);
+            }
+            let alias = Some(alias.name.clone());
+            is_offered(&entry).then_some(Offered { entry, alias })
+        });
+        own.chain(aliases).collect()
+    }
+
+    fn entries(&self) -> Vec<Entry> {
         let listing = store::list(&self.places.stores);
         listing.refused.iter().for_each(|refused| self.warn_once(refused));
         let stored = listing.models.into_iter().map(|model| self.of_listed(model));

@@ -12,6 +12,9 @@ use library::{Gguf, GgufError};
 /// Files whose facts are remembered.
 const FILES_MAX: usize = 1000;
 
+/// Ollama's word for a model that thinks before it answers.
+pub(super) const THINKING: &str = "thinking";
+
 /// The token that ends a thought.
 const THOUGHT_END: &str = "</think>";
 
@@ -56,7 +59,7 @@ fn capabilities(gguf: &Gguf, family: &str) -> Vec<&'static str> {
         capabilities.push("tools");
     }
     if thinks && !is_embedder {
-        capabilities.push("thinking");
+        capabilities.push(THINKING);
     }
     capabilities
 }

@@ -16,7 +16,7 @@ use library::store::{OwnStore, Store};
 use tokio::sync::Semaphore;
 
 pub(crate) use described::{Described, ShelfError};
-pub(crate) use entry::{Entry, tagged};
+pub(crate) use entry::{Entry, Offered, tagged};
 use facts::KnownFacts;
 pub(crate) use pulls::{Ended, PullName, Pulls, Told};
 

@@ -70,6 +70,7 @@ impl ModelLoader {
             stand_ins: first.card.stand_ins.clone(),
             aliases: config.aliases.clone(),
             any_model: config.any_model,
+            on_demand: config.on_demand,
         })
     }
 
@@ -84,9 +85,6 @@ impl ModelLoader {
 
 impl Loader for ModelLoader {
     fn find(&self, name: &str) -> Result<Option<Wanted>, LoadError> {
-        if !self.config.on_demand {
-            return Ok(None);
-        }
         let Some(choice) = ModelChoice::named(name, &self.config.store, &self.config.environment) else {
             return Ok(None);
         };

@@ -11,10 +11,8 @@ use serde::Serialize;
 
 use super::OllamaError;
 use crate::api::Api;
-use crate::api::error::ApiError;
 use crate::api::wire::{Given, json};
 use crate::config::ModelChoice;
-use crate::roster::Meaning;
 use crate::shelf::{Shelf, ShelfError};
 
 /// Characters of a name that an answer repeats.
@@ -29,9 +27,7 @@ impl Api {
         self: &Arc<Api>,
         work: impl FnOnce(&Shelf) -> Result<T, OllamaError> + Send + 'static,
     ) -> Result<T, OllamaError> {
-        let shelf = Arc::clone(&self.app.shelf);
-        let done = self.file_lane.run(move || Ok::<_, ApiError>(work(&shelf))).await;
-        done.map_err(OllamaError::from)?
+        self.on_shelf(work).await?
     }
 
     /// Which model is called `name`.
@@ -39,18 +35,9 @@ impl Api {
     /// # Errors
     /// None is.
     pub(super) async fn target(self: &Arc<Api>, name: &str) -> Result<ModelChoice, OllamaError> {
-        let names = self.app.roster.names();
-        let Meaning::Stored { name: meant, .. } = names.meaning(Some(name)) else {
-            return Ok(self.app.shelf.configured());
-        };
-        let stands_in = names.stands_in(&meant);
-        let found = self
-            .with_shelf(move |shelf| {
-                let configured = || stands_in.then(|| shelf.configured());
-                Ok(shelf.find(&meant).or_else(configured))
-            })
-            .await?;
-        found.ok_or_else(|| not_found(name))
+        let (names, asked) = (self.app.roster.names().clone(), name.to_owned());
+        let found = self.on_shelf(move |shelf| shelf.meant(&names, &asked)).await?;
+        found.map(|(choice, _)| choice).ok_or_else(|| not_found(name))
     }
 
     /// Whether the client that sent `headers` may change which models there are.

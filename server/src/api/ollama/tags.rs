@@ -11,7 +11,7 @@ use super::OllamaError;
 use super::files::reply;
 use crate::api::Api;
 use crate::date::rfc3339_nanos;
-use crate::shelf::Entry;
+use crate::shelf::{Entry, Offered, tagged};
 
 #[derive(Serialize)]
 struct Tags {
@@ -67,12 +67,13 @@ impl ModelDetails {
     }
 }
 
-impl From<Entry> for Tag {
-    fn from(entry: Entry) -> Tag {
+impl From<Offered> for Tag {
+    fn from(Offered { entry, alias }: Offered) -> Tag {
+        let name = alias.map_or_else(|| entry.name.clone(), tagged);
         Tag {
             details: ModelDetails::of(&entry),
-            model: entry.name.clone(),
-            name: entry.name,
+            model: name.clone(),
+            name,
             modified_at: rfc3339_nanos(entry.modified),
             size: entry.bytes,
             digest: entry.digest.hex().to_owned(),
@@ -83,8 +84,8 @@ impl From<Entry> for Tag {
 
 /// `GET /api/tags`
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Response, OllamaError> {
-    let models = api.with_shelf(|shelf| Ok(shelf.list())).await?;
+    let models = api.offered().await?.into_iter();
     reply(&Tags {
-        models: models.into_iter().map(Tag::from).collect(),
+        models: models.map(Tag::from).collect(),
     })
 }

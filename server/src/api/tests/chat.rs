@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use engine::EngineState;
 use serde_json::{Value, json};
 
 use super::kit::{Gate, Kit, hi, post, settled, until};
@@ -196,4 +197,31 @@ async fn an_engine_that_fails_is_a_500_that_asks_not_to_be_retried() {
         !answer.body.contains("on purpose"),
         "the engine's own words are for the log"
     );
+}
+
+#[tokio::test]
+async fn when_the_last_engine_has_failed_for_good_the_program_is_told_why() {
+    let app = Kit {
+        good_steps: 0,
+        ..Kit::default()
+    }
+    .start();
+    let mut failed = 0;
+    while app
+        .roster
+        .loaded()
+        .iter()
+        .any(|model| model.engines.status()[0].state != EngineState::Failed)
+    {
+        let answer = post(&app, PATH, &hi("")).await;
+        failed += usize::from(answer.error_code() == "engine_failed");
+        assert!(answer.status.is_server_error(), "{}", answer.body);
+    }
+    let reasons = app.roster.lost().await;
+    assert!(failed > 1, "one failure is no reason to give up");
+    assert!(
+        reasons.contains("engine 0 (cpu)") && reasons.contains("broken on purpose"),
+        "{reasons}"
+    );
+    assert!(app.roster.loaded().is_empty());
 }

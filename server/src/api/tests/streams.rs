@@ -135,10 +135,20 @@ async fn line_separators_in_a_reply_are_escaped() {
 
 #[tokio::test]
 async fn choices_interleave_each_under_its_index() {
-    let events = events_of(Kit::default(), ",\"n\":2").await;
-    let chunks: Vec<Value> = events
-        .iter()
-        .filter_map(|event| serde_json::from_str(event).ok())
+    let gate = Arc::new(Gate::default());
+    let app = Kit {
+        gate: Some(gate.clone()),
+        ..Kit::default()
+    }
+    .start();
+    // The engine has both before it takes a step.
+    let response = begin(&app, posting(PATH, hi("\"stream\":true,\"n\":2"))).await;
+    gate.let_steps(usize::MAX);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let chunks: Vec<Value> = std::str::from_utf8(&body)
+        .unwrap()
+        .split("\n\n")
+        .filter_map(|event| serde_json::from_str(event.strip_prefix("data: ")?).ok())
         .collect();
     for index in 0..2 {
         let own: Vec<_> = chunks
@@ -317,7 +327,7 @@ async fn a_stream_that_panics_ends_in_an_error_event_and_frees_the_engine() {
     }
     .start();
     let api = Api::new(app.clone());
-    let model = api.lease(None).await.unwrap();
+    let model = app.roster.lease(app.roster.wanted(None).await.unwrap()).await.unwrap();
     let request = parse(br#"{"prompt":"a"}"#).unwrap();
     let options = check::completion_request(request, &api.rules(&model)).unwrap().options;
     let id = RequestId::of(&HeaderMap::new());
