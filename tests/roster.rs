@@ -26,15 +26,6 @@ fn two_models() -> Store {
     store
 }
 
-fn serve(store: &Store, model: &str, more: &[&str]) -> Server {
-    let mut command = store.command(&["serve", "--model", model, "--listen", "127.0.0.1:0"]);
-    if !more.contains(&"--devices") {
-        command.args(["--devices", "cpu"]);
-    }
-    command.args(more);
-    Server::spawn(command)
-}
-
 fn ask(model: &str) -> Value {
     with(chat("2 + 3"), json!({"model": model, "max_tokens": 4}))
 }
@@ -47,7 +38,7 @@ fn fingerprint(reply: &Value) -> String {
 #[test]
 fn two_models_that_take_turns_lose_no_request_and_mix_none_up() {
     let store = two_models();
-    let server = serve(&store, "first", &["--loaded-models", "1"]);
+    let server = store.serve_with("first", &["--loaded-models", "1"]);
     let names = ["first", "second"];
     let known: BTreeMap<&str, String> = names
         .map(|name| (name, fingerprint(&server.post(CHAT, &ask(name)).ok())))
@@ -78,8 +69,7 @@ fn two_models_that_take_turns_lose_no_request_and_mix_none_up() {
 #[test]
 fn models_that_do_not_fit_together_take_turns_too() {
     let store = two_models();
-    let server = serve(
-        &store,
+    let server = store.serve_with(
         "first",
         &[
             "--devices",
@@ -103,7 +93,7 @@ fn models_that_do_not_fit_together_take_turns_too() {
 #[test]
 fn a_model_that_was_loaded_on_demand_leaves_after_its_time_and_comes_back() {
     let store = two_models();
-    let server = serve(&store, "first", &["--keep-alive", "0"]);
+    let server = store.serve_with("first", &["--keep-alive", "0"]);
     for _ in 0..2 {
         server.post(CHAT, &ask("second")).ok();
         let is_there = |model: &str| {
@@ -113,7 +103,7 @@ fn a_model_that_was_loaded_on_demand_leaves_after_its_time_and_comes_back() {
         wait_until("the model has left", || !is_there("second"));
         assert!(is_there("first"), "the configured model stays");
     }
-    assert!(server.said().contains("unloaded a model"), "{}", server.said());
+    server.wait_until_said("unloaded a model");
 }
 
 #[test]
@@ -127,7 +117,7 @@ fn two_names_of_one_file_share_the_engines_and_keep_their_own_values() {
         "greedy/latest",
         &[("model", second), ("params", br#"{"stop":["def "]}"#.to_vec())],
     );
-    let server = serve(&store, "second", &[]);
+    let server = store.serve_with("second", &[]);
     let text = |model: &str| {
         answer(
             &server
@@ -185,7 +175,7 @@ fn lists_hold_what_may_be_asked_for_and_nothing_is_loaded_for_them() {
         "--aliases",
         "gpt-4o-mini=deepseek-r1:32b:nothink,small=default,nobody=no-such-model",
     ];
-    let server = serve(&store, "tiny", &aliases);
+    let server = store.serve_with("tiny", &aliases);
     let openai = |server: &Server| {
         let list = server.get("/v1/models").ok();
         let models = list["data"].as_array().unwrap().clone();
@@ -228,8 +218,7 @@ fn lists_hold_what_may_be_asked_for_and_nothing_is_loaded_for_them() {
     }
     assert_eq!(openai(&server).1[1]["max_model_len"], 4096, "it is loaded now");
 
-    let server = serve(
-        &store,
+    let server = store.serve_with(
         "tiny",
         &["--on-demand=false", "--aliases", "gpt-4o-mini=tiny,small=small:latest"],
     );
@@ -240,11 +229,11 @@ fn lists_hold_what_may_be_asked_for_and_nothing_is_loaded_for_them() {
 #[test]
 fn a_stores_model_of_the_name_is_taken_before_the_embedded_one_that_stands_in() {
     let store = Store::new();
-    let server = serve(&store, "tiny", &[]);
+    let server = store.serve_with("tiny", &[]);
     let tiny = fingerprint(&server.post(CHAT, &ask("tiny")).ok());
     let stored = fingerprint(&server.post(CHAT, &ask("deepseek-r1:32b")).ok());
     assert_ne!(tiny, stored);
-    let server = serve(&store, "tiny", &["--on-demand=false"]);
+    let server = store.serve_with("tiny", &["--on-demand=false"]);
     assert_eq!(tiny, fingerprint(&server.post(CHAT, &ask("deepseek-r1:32b")).ok()));
     assert_eq!(server.post(CHAT, &ask("small")).status, 404);
 }
@@ -252,7 +241,7 @@ fn a_stores_model_of_the_name_is_taken_before_the_embedded_one_that_stands_in() 
 #[test]
 fn a_model_that_cannot_be_loaded_is_an_error_that_names_no_file() {
     let store = two_models();
-    let server = serve(&store, "first", &[]);
+    let server = store.serve_with("first", &[]);
     let mut cut = fs::read(TINY).unwrap();
     cut.truncate(cut.len() / 2);
     store.add("cut/latest", &[("model", cut)]);
@@ -275,6 +264,5 @@ fn a_model_that_cannot_be_loaded_is_an_error_that_names_no_file() {
         assert_eq!(server.post(CHAT, &ask(path)).status, 404, "{path}");
     }
     check_serves(&server);
-    let said = server.said();
-    assert!(said.contains("lacks its model file"), "{said}");
+    server.wait_until_said("lacks its model file");
 }

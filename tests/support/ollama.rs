@@ -7,16 +7,7 @@ use super::store::Store;
 
 /// The tiny model beside the store.
 pub(crate) fn serve(store: &Store, arguments: &[&str]) -> Server {
-    let own = [
-        "serve",
-        "--model",
-        "tiny",
-        "--listen",
-        "127.0.0.1:0",
-        "--devices",
-        "cpu",
-    ];
-    Server::spawn(store.command(&[&own[..], arguments].concat()))
+    store.serve_with("tiny", arguments)
 }
 
 /// What `/api/show` tells.

@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::http::{Connection, Events, Reply};
+use super::talk::wait_until;
 
 /// A server with the embedded tiny model that is ready for requests.
 pub(crate) struct Server {
@@ -93,6 +95,14 @@ impl Server {
     /// Everything the server has printed so far.
     pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().clone()
+    }
+
+    /// Waits until it has said `words`: what it prints comes by a pipe, beside its replies.
+    pub(crate) fn wait_until_said(&self, words: &str) {
+        wait_until(words, || {
+            thread::sleep(Duration::from_millis(1));
+            self.said().contains(words)
+        });
     }
 
     /// Sends a signal by its name, as an operator or a supervisor does.

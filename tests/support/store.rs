@@ -101,7 +101,17 @@ impl Store {
     }
 
     pub(crate) fn serve(&self, model: &str) -> Server {
-        Server::spawn(self.command(&["serve", "--model", model, "--listen", "127.0.0.1:0", "--devices", "cpu"]))
+        self.serve_with(model, &[])
+    }
+
+    /// The same with more options; on one processor unless they say otherwise.
+    pub(crate) fn serve_with(&self, model: &str, options: &[&str]) -> Server {
+        let mut command = self.command(&["serve", "--model", model, "--listen", "127.0.0.1:0"]);
+        if !options.contains(&"--devices") {
+            command.args(["--devices", "cpu"]);
+        }
+        command.args(options);
+        Server::spawn(command)
     }
 
     /// Serving and showing `model` end with `code` and one line that has all `words`.

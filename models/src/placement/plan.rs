@@ -5,6 +5,7 @@ use kernels::KvFormat;
 
 use super::costs::{Cost, Costs};
 use super::deal::{Room, balanced, filled};
+use super::device::DeviceKind;
 use super::error::{PlacementError, Shortage};
 use super::facts::{DeviceFacts, Pool};
 use super::parts::TILE_ROWS;
@@ -94,6 +95,12 @@ impl Plan {
     /// The names of the devices whose memory `held` is: `t4`, or `cpu, cpu`.
     pub fn names(&self, held: &Held) -> String {
         named(&self.devices, &held.shares)
+    }
+
+    /// Whether `held` is a card's memory, and not a part of this machine's.
+    pub fn is_card(&self, held: &Held) -> bool {
+        let devices = held.shares.iter().filter_map(|share| self.devices.get(*share));
+        devices.into_iter().any(|facts| facts.spec.kind != DeviceKind::Cpu)
     }
 }
 

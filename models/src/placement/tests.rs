@@ -216,6 +216,7 @@ fn a_limited_processor_is_a_device_of_its_own_with_its_own_copy() {
     assert_eq!(plan.held.len(), 2);
     for held in &plan.held {
         assert_eq!((held.weights, held.memory), (costs.step().bytes, Some(GIB)));
+        assert!(!plan.is_card(held));
     }
     // No more than the machine has, whatever the limit says.
     assert_eq!(cpus("cpu@8G", GIB)[0].memory, Some(GIB));
@@ -286,6 +287,8 @@ fn one_card_named_twice_has_one_memory() {
     assert_eq!(plan.held.len(), 1);
     let plan = laid(Placement::Offload, &costs(), &both, &wish(KvFormat::F16)).unwrap();
     assert!(plan.layout.shares.iter().any(|share| share.device == DeviceSpec::CPU));
+    let cards: Vec<bool> = plan.held.iter().map(|held| plan.is_card(held)).collect();
+    assert_eq!(cards, [true, false]);
 }
 
 #[test]

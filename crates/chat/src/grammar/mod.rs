@@ -5,6 +5,7 @@
 //! of a tool call. A grammar's text is made of ordinary tokens only: no control token can come out of it.
 
 mod bounds;
+mod closed;
 mod factory;
 mod state;
 #[cfg(test)]
@@ -67,7 +68,7 @@ impl Grammar {
         Grammar::json_schema(tokenizer, &json!({ "type": "object" }))
     }
 
-    /// JSON that this schema allows.
+    /// JSON that this schema allows. An object that lists its properties has no others unless it says that it may.
     ///
     /// # Errors
     /// `BadSchema` for one that is too large, allows nothing, or asks for what cannot be held to, and why.
@@ -119,6 +120,7 @@ fn matcher(tokenizer: &Tokenizer, schema: Value) -> Result<Matcher, ChatError> {
         Value::Bool(false) => return Err(ChatError::BadSchema("it is `false`, which allows nothing".into())),
         _ => return Err(ChatError::BadSchema("it must be an object".into())),
     };
+    closed::close(&mut schema);
     // Our own, whatever the client wrote there.
     schema.insert("x-guidance".into(), json!({ "whitespace_pattern": WHITE_SPACE }));
     let mut matcher = tokenizer.grammars()?.matcher(Value::Object(schema));

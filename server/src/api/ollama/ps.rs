@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::extract::State;
 use axum::response::Response;
+use models::{Held, Plan};
 use serde::Serialize;
 
 use super::OllamaError;
@@ -55,10 +56,11 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Response, Ollama
 
 impl LoadedModel {
     fn of(served: &Served, entry: Entry, until: Option<SystemTime>) -> LoadedModel {
-        let held = |is_counted: fn(&models::Held) -> bool| {
-            let counted = served.plan.iter().flat_map(|plan| &plan.held);
-            let counted = counted.filter(|held| is_counted(held));
-            counted.fold(0, |bytes: u64, held| {
+        let held = |is_counted: fn(&Plan, &Held) -> bool| {
+            let plans = served.plan.iter();
+            let held = plans.flat_map(|plan| plan.held.iter().map(move |held| (plan, held)));
+            let counted = held.filter(|(plan, held)| is_counted(plan, held));
+            counted.fold(0, |bytes: u64, (_, held)| {
                 bytes.saturating_add(held.weights).saturating_add(held.kv)
             })
         };
@@ -66,10 +68,10 @@ impl LoadedModel {
             details: ModelDetails::of(&entry),
             model: entry.name.clone(),
             name: entry.name,
-            size: held(|_| true),
+            size: held(|_, _| true),
             digest: entry.digest.hex().to_owned(),
             expires_at: rfc3339_nanos(until.unwrap_or_else(|| SystemTime::now() + FOREVER)),
-            size_vram: held(|held| !held.is_machine),
+            size_vram: held(Plan::is_card),
             context_length: served.context_tokens(),
         }
     }
