@@ -173,8 +173,8 @@ impl Shown {
                         bar.abandon();
                     }
                 }
-                // Nobody can be told that stderr is gone.
-                None => drop(all.println(status)),
+                // A bar too, so that it stands below the files that were before it.
+                None => all.add(line(status)).abandon(),
             },
             Shown::Lines { said } => {
                 let line = match file {
@@ -198,27 +198,43 @@ impl Shown {
         }
     }
 
-    /// Leaves the bars as they are.
+    /// Leaves the bars as they are, and the cursor below them.
     fn end(&self) {
         if let Shown::Bars { files, .. } = self {
             files
                 .values()
                 .filter(|bar| !bar.is_finished())
                 .for_each(ProgressBar::abandon);
+            // Nobody can be told that stderr is gone.
+            let _ = writeln!(io::stderr());
         }
     }
 }
 
+/// A step that has no measure.
+fn line(status: String) -> ProgressBar {
+    styled(
+        "{msg}",
+        status,
+        ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()),
+    )
+}
+
 /// A bar whose speed counts from now: what was fetched before took no time.
 fn bar(status: String, total: u64, completed: u64) -> ProgressBar {
-    let template = "{msg} {bar:28.cyan/dim} {percent:>3} %  {decimal_bytes} of {decimal_total_bytes}  \
-                    {decimal_bytes_per_sec}  {eta} left";
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let template = "{msg} {percent:>3} % {wide_bar:.cyan/dim} {decimal_bytes}/{decimal_total_bytes} \
+                    {decimal_bytes_per_sec} {eta}";
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
-    bar.set_style(style.progress_chars("━╸─"));
-    bar.set_message(status);
+    let bar = styled(template, status, bar);
     bar.set_position(completed);
     bar.reset_eta();
+    bar
+}
+
+fn styled(template: &str, status: String, bar: ProgressBar) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style.progress_chars("━╸─"));
+    bar.set_message(status);
     bar
 }
 
