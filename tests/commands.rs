@@ -93,6 +93,12 @@ fn send(stream: &mut BufReader<TcpStream>, status: u16, body: &[u8]) {
 }
 
 fn reply(path: &str, body: &Value) -> (u16, String) {
+    if path == "/api/pull" {
+        return (
+            200,
+            "{\"status\":\"pulling manifest\"}\n{\"error\":\"file does not exist\"}\n".to_owned(),
+        );
+    }
     if body.get("model").is_some_and(|model| model != "small") {
         return (
             404,
@@ -358,14 +364,64 @@ fn a_pull_that_cannot_be_says_why_in_one_line() {
 #[test]
 fn a_model_that_the_server_lacks_is_said_with_names_that_may_have_been_meant() {
     let fake = Fake::start();
-    for arguments in [&["run", "smaller", "hi"][..], &["stop", "smaller"]] {
+    for (arguments, why) in [
+        (&["run", "smaller", "hi"][..], "fetching it: file does not exist"),
+        (&["stop", "smaller"], "not found"),
+    ] {
         let output = fake.run(arguments, "");
         check_code(&output, 4);
         let said = stderr(&output);
-        for words in ["not found", "small:latest", "tandem pull smaller"] {
+        for words in ["not found", "there is small:latest", why] {
             assert!(said.contains(words), "{arguments:?}: {said}");
         }
     }
+    assert_eq!(
+        fake.asked("/api/pull"),
+        [json!({"model": "smaller", "insecure": false})]
+    );
+}
+
+#[test]
+fn run_fetches_a_model_that_is_not_there() {
+    let registry = Registry::start();
+    let name = format!("{}/library/mini:1b", registry.address);
+    let question = ["run", "--insecure", &name, "What is 47 + 38?"];
+    let check = |said: &Output| {
+        check_code(said, 0);
+        assert_eq!(stdout(said).trim(), "47 + 38 = 85.", "{}", stderr(said));
+        assert!(stderr(said).contains("writing manifest"), "{}", stderr(said));
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut own = command();
+    own.args(question).env("HOME", folder.path()).envs([
+        ("TANDEM_LISTEN", nowhere()),
+        ("TANDEM_TEMPERATURE", "0".to_owned()),
+        ("no_proxy", "127.0.0.1".to_owned()),
+    ]);
+    check(&output(own, ""));
+
+    let folder = tempfile::tempdir().unwrap();
+    let hosts = format!("http://{}", registry.address);
+    let mut serving = command();
+    serving
+        .args([
+            "serve",
+            "--model",
+            "tiny",
+            "--devices",
+            "cpu",
+            "--listen",
+            "127.0.0.1:0",
+            "--temperature",
+            "0",
+        ])
+        .args(["--pull-hosts", &hosts])
+        .env("HOME", folder.path())
+        .env("no_proxy", "127.0.0.1");
+    let server = Server::spawn(serving);
+    let mut asked = command();
+    asked.args(question).args(["--host", &server.address.to_string()]);
+    check(&output(asked, ""));
 }
 
 #[test]
@@ -461,15 +517,14 @@ fn where_no_server_runs_the_model_is_loaded_in_the_commands_own_process() {
     assert!(stderr(&said).starts_with("Thinking...\n"), "{}", stderr(&said));
 
     let mut own = command();
-    own.args(["run", "deepseek-r2:32b", "hi"])
+    let name = format!("{}/library/none:1b", nowhere());
+    own.args(["run", "--insecure", &name, "hi"])
         .env("TANDEM_LISTEN", nowhere());
     let said = output(own, "");
     check_code(&said, 4);
-    assert!(
-        stderr(&said).contains("tandem pull deepseek-r2:32b"),
-        "{}",
-        stderr(&said)
-    );
+    for words in [&name, "fetching it"] {
+        assert!(stderr(&said).contains(words), "{}", stderr(&said));
+    }
 }
 
 #[test]
@@ -495,7 +550,7 @@ fn settings_in_front_of_the_word_are_for_a_model_of_the_commands_own() {
 
 #[test]
 fn a_running_server_answers_and_lets_go_of_a_model() {
-    let server = Server::with(&["--temperature", "0"]);
+    let server = Server::with(&["--temperature", "0", "--pull-hosts", "registry.invalid"]);
     let host = server.address.to_string();
     let run = |arguments: &[&str]| {
         let mut asked = command();
@@ -508,5 +563,7 @@ fn a_running_server_answers_and_lets_go_of_a_model() {
     assert!(stderr(&said).contains("eval rate:"), "{}", stderr(&said));
     let said = run(&["run", "no-such-model", "hi"]);
     check_code(&said, 4);
-    assert!(stderr(&said).contains("no-such-model"), "{}", stderr(&said));
+    for words in ["no-such-model", "pull_hosts"] {
+        assert!(stderr(&said).contains(words), "{}", stderr(&said));
+    }
 }

@@ -71,6 +71,9 @@ impl Words {
     }
 }
 
+/// The code of a command that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
 const HERE: &str = "Asks the server, which lets go of what it has loaded. Where none was named and none answers, or the usual one does \
      not know the model, our own store is changed directly.";
 

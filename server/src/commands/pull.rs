@@ -9,16 +9,15 @@ use anyhow::Context;
 use clap::{ArgMatches, Command};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use library::pull::{Progress, PullError, Puller, Settings};
+use serde_json::{Value, json};
 
-use super::{model, switch};
+use super::{INTERRUPTED, model, switch};
+use crate::client::{Client, ClientError};
 use crate::config::{Config, Said};
 use crate::failure::Failure;
 use crate::logging::safe;
 use crate::shelf::{Places, PullName};
 use crate::units;
-
-/// The code of a command that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
 
 /// Characters of a file's name at most.
 const NAME_CHARS: usize = 60;
@@ -56,34 +55,57 @@ pub(super) fn words(given: &ArgMatches) -> PullWords {
 /// There is no such model, or it cannot be fetched.
 pub(super) fn run(words: &PullWords, said: &Said) -> Result<ExitCode, Failure> {
     let config = Config::resolve(said)?;
-    let name: PullName = words
-        .model
-        .parse()
-        .map_err(|error| Failure::Usage(format!("{error}")))?;
-    let settings = allowing(config.rules.pull.clone(), &name, words.is_insecure);
+    let fetched = super::io()?.block_on(fetch(&words.model, words.is_insecure, &config))?;
+    Ok(fetched.map_or(ExitCode::SUCCESS, |Interrupted| ExitCode::from(INTERRUPTED)))
+}
+
+/// Ctrl-C came first.
+pub(super) struct Interrupted;
+
+/// Fetches a model onto this machine. Returns why it is not there, if that is not an error.
+///
+/// # Errors
+/// There is no such model, or it cannot be fetched.
+pub(super) async fn fetch(model: &str, is_insecure: bool, config: &Config) -> Result<Option<Interrupted>, Failure> {
+    let name: PullName = model.parse().map_err(|error| Failure::Usage(format!("{error}")))?;
+    let settings = allowing(config.rules.pull.clone(), &name, is_insecure);
     let puller = Puller::new(&settings).map_err(|error| failure(&error))?;
     let stopper = puller.stopper();
-    let runtime = super::io()?;
-    runtime.block_on(async {
-        let places = config.places();
-        let pulling = tokio::task::spawn_blocking(move || pull(&puller, &name, &places));
-        let stopping = tokio::spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                stopper.stop();
-            }
-        });
-        let pulled = pulling.await.context("pulling ended badly")?;
-        stopping.abort();
-        match pulled {
-            Ok(()) => Ok(ExitCode::SUCCESS),
-            Err(PullError::Stopped) => {
-                let again = safe(&words.model, NAME_CHARS);
-                let _ = writeln!(io::stderr(), "stopped: `tandem pull {again}` goes on from here");
-                Ok(ExitCode::from(INTERRUPTED))
-            }
-            Err(error) => Err(failure(&error)),
+    let places = config.places();
+    let pulling = tokio::task::spawn_blocking(move || pull(&puller, &name, &places));
+    let stopping = tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            stopper.stop();
         }
-    })
+    });
+    let pulled = pulling.await.context("pulling ended badly")?;
+    stopping.abort();
+    match pulled {
+        Ok(()) => Ok(None),
+        Err(PullError::Stopped) => {
+            let again = safe(model, NAME_CHARS);
+            let _ = writeln!(io::stderr(), "stopped: `tandem pull {again}` goes on from here");
+            Ok(Some(Interrupted))
+        }
+        Err(error) => Err(failure(&error)),
+    }
+}
+
+/// Has a server fetch a model. To be dropped if nobody wants it any more: the server then keeps what it has of it.
+///
+/// # Errors
+/// It does not, or cannot.
+pub(super) async fn by_server(client: &Client, model: &str, is_insecure: bool) -> Result<(), ClientError> {
+    let request = json!({"model": model, "insecure": is_insecure});
+    let mut lines = client.lines("/api/pull", &request).await?;
+    let mut shown = Shown::begin();
+    while let Some(line) = lines.next().await? {
+        let number = |key: &str| line.get(key).and_then(Value::as_u64);
+        let file = number("total").map(|total| (total, number("completed").unwrap_or_default()));
+        let status = line.get("status").and_then(Value::as_str);
+        shown.step(status.unwrap_or_default(), file);
+    }
+    Ok(())
 }
 
 /// The settings, and the host that whoever typed the name has named.
@@ -110,18 +132,24 @@ fn allowing(mut settings: Settings, name: &PullName, is_insecure: bool) -> Setti
 fn pull(puller: &Puller, name: &PullName, places: &Places) -> Result<(), PullError> {
     let mut shown = Shown::begin();
     let mut report = |step: Progress| {
-        shown.step(&step);
+        let file = match &step {
+            Progress::File {
+                total_bytes,
+                completed_bytes,
+                ..
+            } => Some((*total_bytes, *completed_bytes)),
+            _ => None,
+        };
+        shown.step(&step.status(), file);
         ControlFlow::Continue(())
     };
-    let pulled = match name {
+    match name {
         PullName::Registry(name) => puller.from_registry(name, &places.own, &mut report).map(drop),
         PullName::Hub(name) => match &places.hub {
             Some(cache) => puller.from_hub(name, cache, &mut report).map(drop),
             None => Err(PullError::Disk(io::ErrorKind::NotFound.into())),
         },
-    };
-    shown.end();
-    pulled
+    }
 }
 
 /// The error and the one beneath it, which has the path: it is the operator who reads it.
@@ -152,16 +180,9 @@ impl Shown {
         }
     }
 
-    fn step(&mut self, step: &Progress) {
-        let status = safe(&step.status(), NAME_CHARS);
-        let file = match step {
-            Progress::File {
-                total_bytes,
-                completed_bytes,
-                ..
-            } => Some((*total_bytes, *completed_bytes)),
-            _ => None,
-        };
+    /// * `file`  the bytes of the file that it is about, and how many are there
+    fn step(&mut self, status: &str, file: Option<(u64, u64)>) {
+        let status = safe(status, NAME_CHARS);
         match self {
             Shown::Bars { all, files } => match file {
                 Some((total, completed)) => {
@@ -197,9 +218,11 @@ impl Shown {
             }
         }
     }
+}
 
+impl Drop for Shown {
     /// Leaves the bars as they are, and the cursor below them.
-    fn end(&self) {
+    fn drop(&mut self) {
         if let Shown::Bars { files, .. } = self {
             files
                 .values()

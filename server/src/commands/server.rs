@@ -43,21 +43,23 @@ pub(super) async fn with_near_names(error: ClientError, client: &Client, model: 
     if !error.is_not_found() {
         return error.into();
     }
-    let Ok(tags) = client.get("/api/tags").await else {
-        return error.into();
-    };
+    Failure::Model(format!("{error}{}", near_names(client, model).await))
+}
+
+/// The end of a line about a model that a server does not have: names that may have been meant, if there are any.
+pub(super) async fn near_names(client: &Client, model: &str) -> String {
+    let tags = client.get("/api/tags").await.unwrap_or_default();
     let models = tags.get("models").and_then(|models| models.as_array());
     let names = models
         .into_iter()
         .flatten()
         .filter_map(|model| model.get("name")?.as_str());
     let near = near(names, model);
-    let advice = if near.is_empty() {
-        format!("`tandem pull {model}` fetches it")
+    if near.is_empty() {
+        String::new()
     } else {
-        format!("there is {}; `tandem pull {model}` fetches another", near.join(", "))
-    };
-    Failure::Model(format!("{error}: {advice}"))
+        format!("; there is {}", near.join(", "))
+    }
 }
 
 /// At most three of `names` that begin as `wanted` does: other tags of one model first.

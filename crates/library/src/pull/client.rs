@@ -24,6 +24,8 @@ const HEADER_BYTES_MAX: usize = 64 << 10;
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(30);
 /// For a small answer, however slowly it trickles.
 const SMALL_TIME_MAX: Duration = Duration::from_secs(120);
+/// Attempts at a small answer.
+const SMALL_ATTEMPTS_MAX: u32 = 2;
 /// Between two looks at whether a pause is to end early.
 const PAUSE_SLICE: Duration = Duration::from_millis(50);
 
@@ -178,12 +180,13 @@ impl Client {
         })
     }
 
-    /// Does what may fail in passing until it succeeds or has failed too often.
+    /// Gets what is small, once more if that fails in passing. Nothing is fetched yet that would be worth more patience,
+    /// and a person waits to hear whether the model is there at all.
     pub(super) fn patiently<T>(&self, mut attempt: impl FnMut() -> Result<T, PullError>) -> Result<T, PullError> {
         let mut failed = 0;
         loop {
             match attempt() {
-                Err(error) if error.is_passing() => {
+                Err(error) if error.is_passing() && failed < SMALL_ATTEMPTS_MAX - 1 => {
                     failed += 1;
                     self.pause(failed, error)?;
                 }

@@ -15,14 +15,15 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Arg, ArgMatches, Command};
 use futures_util::FutureExt;
-use library::store::StoreError;
+use library::hub::HubError;
+use library::store::{self, StoreError};
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::server::{Server, with_near_names};
-use super::{host, model, switch};
-use crate::client::{Address, Client};
-use crate::config::{Config, LogFormat, Said, Source};
+use super::server::{Server, near_names};
+use super::{INTERRUPTED, host, model, pull, switch};
+use crate::client::{Address, Client, ClientError};
+use crate::config::{Config, LogFormat, ModelChoice, Said, Source};
 use crate::failure::Failure;
 use crate::start::Aside;
 use conversation::{Conversation, ask};
@@ -31,9 +32,6 @@ use page::Page;
 
 /// Bytes of a question at most, from a pipe.
 const QUESTION_BYTES_MAX: u64 = 16 << 20;
-
-/// The code of a command that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
 
 /// What `tandem run` was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +46,7 @@ pub(crate) struct RunWords {
     is_thought_hidden: bool,
     is_verbose: bool,
     wraps: bool,
+    is_insecure: bool,
 }
 
 /// For the command line's parser.
@@ -76,9 +75,9 @@ pub(super) fn command() -> Command {
         .arg(switch("hidethinking", "Do not show the thought"))
         .arg(switch("verbose", "Show times and speeds after each answer"))
         .arg(switch("nowordwrap", "Do not wrap lines at words"))
-        .arg(switch("insecure", "Accepted for Ollama's sake: nothing is fetched here").hide(true))
+        .arg(switch("insecure", "Speak plain HTTP to the host in the model's name, where it is fetched"))
         .after_help(
-            "Asks the server that is named or usual. If none answers there and none was named, the model is loaded in this \
+            "A model that is not there is fetched first, as `tandem pull` does. Asks the server that is named or usual. If none answers there and none was named, the model is loaded in this \
              process, with the settings of the environment, of --config, and in front of the word run: `tandem \
              --devices cuda:0 run MODEL`, which always loads it here. An empty prompt only loads the model. The thought \
              is shown dimmed; where the output is no terminal it goes to stderr, so that stdout has the answer alone.",
@@ -104,6 +103,7 @@ pub(super) fn words(given: &ArgMatches) -> RunWords {
         is_thought_hidden: given.get_flag("hidethinking"),
         is_verbose: given.get_flag("verbose"),
         wraps: !given.get_flag("nowordwrap"),
+        is_insecure: given.get_flag("insecure"),
     }
 }
 
@@ -136,10 +136,17 @@ pub(super) fn run(words: &RunWords, said: &Said) -> Result<ExitCode, Failure> {
         if said.flags.is_empty() && (server.is_named || server.client.finds_a_server().await) {
             return with_server(words, asked, &server.client, &words.model).await;
         }
-        let config = own_config(words, said)?;
-        let aside = Aside::start(&config)
-            .await
-            .map_err(|failure| with_advice(failure, &words.model))?;
+        crate::logging::start("error", LogFormat::Text);
+        let mut config = own_config(words, said)?;
+        if let Some(lacking) = lacking(&config.model) {
+            let fetched = pull::fetch(&words.model, words.is_insecure, &config).await;
+            let fetched = fetched.map_err(|failure| Failure::Model(format!("{lacking}; fetching it: {failure}")))?;
+            if let Some(pull::Interrupted) = fetched {
+                return Ok(ExitCode::from(INTERRUPTED));
+            }
+            config = own_config(words, said)?;
+        }
+        let aside = Aside::start(&config).await?;
         let client = Client::new(Address::of(aside.address));
         let done = with_server(words, asked, &client, &aside.model).await;
         aside.end().await;
@@ -163,17 +170,25 @@ fn own_config(words: &RunWords, said: &Said) -> Result<Config, Failure> {
     if config.source("slots") == Source::Default {
         config.slots = 1;
     }
-    crate::logging::start("error", LogFormat::Text);
     Ok(config)
 }
 
-/// A name that no store has may be one that can be fetched.
-fn with_advice(failure: Failure, model: &str) -> Failure {
-    match failure {
-        Failure::Store(error @ StoreError::NoSuchModel { .. }) => {
-            Failure::Model(format!("{error}; `tandem pull {model}` fetches it"))
+/// What there is to say if no store has the model, and no file is called so.
+fn lacking(model: &ModelChoice) -> Option<String> {
+    match model {
+        ModelChoice::Tiny => None,
+        ModelChoice::File(path) => {
+            let is_named = path.exists() || path.extension().is_some_and(|end| end == "gguf");
+            (!is_named).then(|| format!("no store has {model}, and no file is called so"))
         }
-        other => other,
+        ModelChoice::Stored { name, stores } => match store::find(stores, name) {
+            Err(error @ StoreError::NoSuchModel { .. }) => Some(error.to_string()),
+            _ => None,
+        },
+        ModelChoice::Hub { name, cache } => match cache.as_ref()?.find(name) {
+            Err(error @ HubError::NotCached { .. }) => Some(error.to_string()),
+            _ => None,
+        },
     }
 }
 
@@ -210,16 +225,31 @@ impl Asked {
 
 /// Asks a server that has the model or can load it.
 async fn with_server(words: &RunWords, asked: Asked, client: &Client, model: &str) -> Result<ExitCode, Failure> {
+    let mut interrupts = Interrupts::listen()?;
+    let mut shown = show(client, model).await;
+    if let Err(lacking) = &shown
+        && lacking.is_not_found()
+    {
+        let pulled = tokio::select! {
+            pulled = pull::by_server(client, model, words.is_insecure) => pulled,
+            () = interrupts.next() => return Ok(ExitCode::from(INTERRUPTED)),
+        };
+        if let Err(error) = pulled {
+            let near = near_names(client, model).await;
+            return Err(Failure::Model(format!("{lacking}; fetching it: {error}{near}")));
+        }
+        shown = show(client, model).await;
+    }
     let mut conversation = Conversation::new(model.to_owned());
     conversation.keep_alive.clone_from(&words.keep_alive);
     conversation.format.clone_from(&words.format);
     conversation.think = match &words.think {
         Some(think) => Some(think.clone()),
-        None => thinks(client, model).await,
+        // What is wrong with the model, the next request tells.
+        None => thinks(&shown.unwrap_or_default()),
     };
     let mut page = Page::on_terminal(words.wraps, words.is_thought_hidden);
     page.is_verbose = words.is_verbose;
-    let mut interrupts = Interrupts::listen()?;
     match asked {
         Asked::Once(prompt) if prompt.is_empty() => load(client, &conversation, &mut interrupts)
             .await
@@ -230,7 +260,7 @@ async fn with_server(words: &RunWords, asked: Asked, client: &Client, model: &st
             match reply {
                 Ok(reply) if reply.is_cut => Ok(ExitCode::from(INTERRUPTED)),
                 Ok(_) => Ok(ExitCode::SUCCESS),
-                Err(error) => Err(with_near_names(error, client, model).await),
+                Err(error) => Err(error.into()),
             }
         }
         Asked::Chat => {
@@ -244,13 +274,12 @@ async fn with_server(words: &RunWords, asked: Asked, client: &Client, model: &st
     }
 }
 
+async fn show(client: &Client, model: &str) -> Result<Value, ClientError> {
+    client.post("/api/show", &json!({"model": model})).await
+}
+
 /// Whether to ask for a thought: of every model that can, and of those of which the server does not tell.
-async fn thinks(client: &Client, model: &str) -> Option<Value> {
-    // What is wrong with the model's name, the next request tells.
-    let shown = client
-        .post("/api/show", &json!({"model": model}))
-        .await
-        .unwrap_or_default();
+fn thinks(shown: &Value) -> Option<Value> {
     let capabilities = shown.get("capabilities").and_then(Value::as_array);
     let thinks = capabilities.is_none_or(|all| all.iter().any(|one| one == "thinking"));
     thinks.then_some(Value::Bool(true))
@@ -273,10 +302,7 @@ async fn load(client: &Client, of: &Conversation, interrupts: &mut Interrupts) -
         () = interrupts.next() => return Ok(None),
     };
     drop(waiting);
-    match loaded {
-        Ok(()) => Ok(Some(ExitCode::SUCCESS)),
-        Err(error) => Err(with_near_names(error, client, &of.model).await),
-    }
+    loaded.map(|()| Some(ExitCode::SUCCESS))
 }
 
 /// Ctrl-C while an answer comes. From the first one listened for, it no longer ends the process.
