@@ -1,5 +1,6 @@
 //! `tandem show`: what a model is, from the header of its file and the small files beside it in a store.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -13,7 +14,7 @@ use super::{Environment, columns, model, switch};
 use crate::config::ModelChoice;
 use crate::failure::Failure;
 use crate::logging::safe;
-use crate::start;
+use crate::{shelf, start};
 
 /// Characters of one cell at most.
 const CELL_CHARS: usize = 200;
@@ -90,28 +91,26 @@ pub(super) fn words(given: &ArgMatches) -> ShowWords {
 pub(super) fn run(words: &ShowWords, environment: &Environment) -> Result<ExitCode, Failure> {
     let choice = ModelChoice::of(&words.model, environment)?;
     let (gguf, stored) = start::open_with_store(&choice)?;
-    let shown = Shown::of(start::id(&choice, &gguf), &gguf, stored);
+    let name = start::id(&choice, &gguf);
+    let shown = Shown::of(name.clone(), &gguf, stored.as_ref());
     let page = match words.part {
         Part::Page => shown.page(),
         Part::Verbose => shown.page() + &metadata(&gguf),
         Part::Json => serde_json::to_string_pretty(&shown).context("the model is not JSON")? + "\n",
         Part::License => lines(&shown.licenses.join("\n")),
-        Part::Modelfile => shown.modelfile(),
-        Part::Parameters => shown.parameter_lines(""),
+        Part::Modelfile => lines(&shelf::modelfile(&name, stored.as_ref())),
+        Part::Parameters => lines(&shelf::parameters(&shown.parameters)),
         Part::System => lines(shown.system.as_deref().unwrap_or_default()),
         Part::Template => lines(shown.template.as_ref().map_or("", |template| &template.text)),
     };
     crate::print(&page)
 }
 
-/// The text with its last line ended; none if there is nothing in it.
+/// The text with its last line ended; none if there is nothing in it. As it is for a file or a pipe, fit for a terminal.
 fn lines(text: &str) -> String {
-    let text = text.trim_end();
-    if text.is_empty() {
-        String::new()
-    } else {
-        format!("{text}\n")
-    }
+    let is_seen = std::io::stdout().is_terminal();
+    let line = |line: &str| if is_seen { printed(line) } else { line.to_owned() } + "\n";
+    text.trim_end().lines().map(line).collect()
 }
 
 fn shown(value: &library::Value) -> String {
@@ -161,7 +160,7 @@ struct Template {
 }
 
 impl Shown {
-    fn of(name: String, gguf: &Gguf, stored: Option<StoredModel>) -> Shown {
+    fn of(name: String, gguf: &Gguf, stored: Option<&StoredModel>) -> Shown {
         let metadata = gguf.metadata();
         let architecture = metadata
             .opt_text("general.architecture")
@@ -188,14 +187,15 @@ impl Shown {
             licenses: Vec::new(),
         };
         if let Some(stored) = stored {
-            let is_known = stored.has_deepseek_template();
-            shown.template = stored.template.map(|(digest, text)| Template {
+            shown.template = stored.template.as_ref().map(|(digest, text)| Template {
                 digest: digest.to_string(),
-                is_known,
-                text,
+                is_known: stored.has_deepseek_template(),
+                text: text.clone(),
             });
             shown.id = Some(stored.id.hex().to_owned());
-            (shown.parameters, shown.system, shown.licenses) = (stored.parameters, stored.system, stored.licenses);
+            shown.parameters = stored.parameters.clone();
+            shown.system.clone_from(&stored.system);
+            shown.licenses.clone_from(&stored.licenses);
         }
         shown
     }
@@ -286,35 +286,6 @@ impl Shown {
             .map(|(title, rows)| format!("  {title}\n{}\n", columns(&printable(rows), "    ")))
             .collect();
         sections.concat()
-    }
-
-    /// What `tandem create` and Ollama make the same model of.
-    fn modelfile(&self) -> String {
-        let mut page = format!("# {}\nFROM {}\n", printed(&self.name), self.file);
-        if let Some(template) = &self.template {
-            page.push_str(&format!("TEMPLATE \"\"\"{}\"\"\"\n", template.text));
-        }
-        if let Some(system) = &self.system {
-            page.push_str(&format!("SYSTEM \"\"\"{system}\"\"\"\n"));
-        }
-        page.push_str(&self.parameter_lines("PARAMETER "));
-        let licenses = self
-            .licenses
-            .iter()
-            .map(|license| format!("LICENSE \"\"\"{license}\"\"\"\n"));
-        page.extend(licenses);
-        page
-    }
-
-    /// One line for each value, `head` before it.
-    fn parameter_lines(&self, head: &str) -> String {
-        let rows = self.parameter_rows();
-        let width = if head.is_empty() { 30 } else { 0 };
-        let lines = rows.iter().filter_map(|row| {
-            let [name, value] = row.as_slice() else { return None };
-            Some(format!("{head}{name:<width$} {value}\n"))
-        });
-        lines.collect()
     }
 
     /// One row for each value; a list has several of one name.

@@ -169,10 +169,6 @@ impl Described {
 
     /// What would make the same model again.
     pub(crate) fn modelfile(&self) -> String {
-        let name = &self.entry.name;
-        match &self.stored {
-            Some(stored) => text::modelfile(name, stored),
-            None => text::head(name),
-        }
+        text::modelfile(&self.entry.name, self.stored.as_ref())
     }
 }

@@ -19,6 +19,7 @@ pub(crate) use described::{Described, ShelfError};
 pub(crate) use entry::{Entry, Offered, tagged};
 use facts::KnownFacts;
 pub(crate) use pulls::{Ended, PullName, Pulls, Told};
+pub(crate) use text::{modelfile, parameters};
 
 use crate::config::ModelChoice;
 

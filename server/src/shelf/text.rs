@@ -13,20 +13,16 @@ const EXPONENT_FROM: i32 = 6;
 const EXPONENT_BELOW: i32 = -4;
 
 /// `stop                           "<end>"`, one value to a line.
-pub(super) fn parameters(parameters: &Map<String, Value>) -> String {
+pub(crate) fn parameters(parameters: &Map<String, Value>) -> String {
     let lines = rows(parameters).map(|(name, value)| format!("{name:<NAME_COLUMNS$} {}", syntax(value)));
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The head of a Modelfile.
-pub(super) fn head(name: &str) -> String {
-    // The name, not the file's place on the disk: it is what a client can use.
-    format!("# The model {name} as a Modelfile.\nFROM {name}\n")
-}
-
 /// A Modelfile that makes the same model again.
-pub(super) fn modelfile(name: &str, stored: &StoredModel) -> String {
-    let mut file = head(name);
+pub(crate) fn modelfile(name: &str, stored: Option<&StoredModel>) -> String {
+    // The name, not the file's place on the disk: it is what a client can use.
+    let mut file = format!("# The model {name} as a Modelfile.\nFROM {name}\n");
+    let Some(stored) = stored else { return file };
     let mut line = |command: &str, value: &str| {
         let _ = writeln!(file, "{command} {}", quoted(value));
     };
