@@ -3,12 +3,20 @@
 //! JSON Schema allows them then, but who lists properties means these: with more, a model may go on inventing keys until
 //! its tokens end. Closing an object only narrows what may come, so the answer is valid by the schema as it was written.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 type Schema = Map<String, Value>;
 
 /// Under these stands a schema, or a list of them.
-const PLAIN: [&str; 6] = ["items", "additionalItems", "prefixItems", "anyOf", "oneOf", "allOf"];
+const PLAIN: [&str; 7] = [
+    "items",
+    "additionalItems",
+    "prefixItems",
+    "additionalProperties",
+    "anyOf",
+    "oneOf",
+    "allOf",
+];
 /// A schema for each name.
 const NAMED: [&str; 4] = ["properties", "patternProperties", "$defs", "definitions"];
 /// Elsewhere there may be more of the same object's properties.
@@ -22,18 +30,53 @@ const SAID: [&str; 5] = [
     "minProperties",
 ];
 
-/// Closes every object that lists its properties; none where somewhere in the schema an object's properties are put
-/// together from several places, as a closed one would forbid what the others ask for.
-pub(super) fn close(schema: &mut Schema) {
-    let mut is_combined = false;
-    visit(schema, &mut |part| is_combined |= combines(part));
-    if !is_combined {
-        visit(schema, &mut |part| {
+/// The schema with every object closed that lists its properties; none where somewhere in it an object's properties are
+/// put together from several places, as a closed one would forbid what the others ask for.
+pub(super) fn closed(mut schema: Schema) -> Schema {
+    if !schema_parts(&schema).any(combines) {
+        visit(&mut schema, &mut |part| {
             if is_closable(part) {
                 part.insert("additionalProperties".to_owned(), Value::Bool(false));
             }
         });
     }
+    schema
+}
+
+/// Whether only one of several may hold somewhere: closed ones exclude each other that overlap as they were written, so
+/// these must be good before they are closed.
+pub(super) fn has_one_of(schema: &Schema) -> bool {
+    schema_parts(schema).any(|part| part.contains_key("oneOf"))
+}
+
+/// Takes out what asks for nothing, which generators write all the same and the parser does not know.
+pub(super) fn drop_idle(schema: &mut Schema) {
+    visit(schema, &mut |part| {
+        part.retain(|keyword, value| match keyword.as_str() {
+            "propertyNames" => !(*value == json!(true) || *value == json!({}) || *value == json!({"type": "string"})),
+            "uniqueItems" => *value != json!(false),
+            _ => true,
+        });
+    });
+}
+
+/// All objects in the schema, whatever they are: a reference may lead to any of them.
+fn schema_parts(schema: &Schema) -> impl Iterator<Item = &Schema> {
+    let mut left: Vec<&Value> = Vec::new();
+    let mut next = Some(schema);
+    std::iter::from_fn(move || {
+        let part = next.take().or_else(|| {
+            loop {
+                match left.pop()? {
+                    Value::Object(part) => return Some(part),
+                    Value::Array(list) => left.extend(list),
+                    _ => {}
+                }
+            }
+        })?;
+        left.extend(part.values());
+        Some(part)
+    })
 }
 
 /// Shows `look` the schema and all in it.
@@ -78,16 +121,13 @@ fn is_closable(schema: &Schema) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn check(schema: Value, expected: &Value) {
-        let Value::Object(mut schema) = schema else {
+        let Value::Object(schema) = schema else {
             panic!("an object")
         };
-        close(&mut schema);
-        assert_eq!(Value::Object(schema), *expected);
+        assert_eq!(Value::Object(closed(schema)), *expected);
     }
 
     #[test]
@@ -107,6 +147,19 @@ mod tests {
     }
 
     #[test]
+    fn what_asks_for_nothing_is_taken_out() {
+        let Value::Object(mut schema) = json!({"additionalProperties": {"uniqueItems": false, "items": {}},
+            "propertyNames": {"type": "string"}, "properties": {"uniqueItems": {"uniqueItems": true}}})
+        else {
+            panic!("an object")
+        };
+        drop_idle(&mut schema);
+        let expected = json!({"additionalProperties": {"items": {}},
+            "properties": {"uniqueItems": {"uniqueItems": true}}});
+        assert_eq!(Value::Object(schema), expected);
+    }
+
+    #[test]
     fn what_was_said_stands_and_what_is_combined_is_left_alone() {
         for same in [
             json!({"type": "object"}),
@@ -119,6 +172,8 @@ mod tests {
             json!({"properties": {"a": {}}, "anyOf": [{"properties": {"b": {}}}, {}]}),
             json!({"$defs": {"base": {"properties": {"a": {}}}},
                 "properties": {"x": {"$ref": "#/$defs/base", "properties": {"b": {}}}}}),
+            json!({"additionalProperties": {"allOf": [{"$ref": "#/$defs/base"}, {"properties": {"b": {}}}]},
+                "$defs": {"base": {"properties": {"a": {}}}}}),
             json!({"const": {"properties": {"a": {}}}, "enum": [{"properties": {}}]}),
             json!({"properties": 7, "items": [7, "x"], "allOf": 3}),
         ] {

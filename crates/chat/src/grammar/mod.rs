@@ -120,9 +120,16 @@ fn matcher(tokenizer: &Tokenizer, schema: Value) -> Result<Matcher, ChatError> {
         Value::Bool(false) => return Err(ChatError::BadSchema("it is `false`, which allows nothing".into())),
         _ => return Err(ChatError::BadSchema("it must be an object".into())),
     };
-    closed::close(&mut schema);
+    closed::drop_idle(&mut schema);
     // Our own, whatever the client wrote there.
     schema.insert("x-guidance".into(), json!({ "whitespace_pattern": WHITE_SPACE }));
+    if closed::has_one_of(&schema) {
+        compiled(tokenizer, schema.clone())?;
+    }
+    compiled(tokenizer, closed::closed(schema))
+}
+
+fn compiled(tokenizer: &Tokenizer, schema: Map<String, Value>) -> Result<Matcher, ChatError> {
     let mut matcher = tokenizer.grammars()?.matcher(Value::Object(schema));
     match matcher.compute_mask() {
         Ok(_) => Ok(matcher),

@@ -77,6 +77,9 @@ pub enum PullError {
     /// Nothing here would run it.
     #[error("this model is not one GGUF file, and only those run here: pull another variant of it")]
     NotGguf,
+    /// Nothing here would run it either.
+    #[error("this model has an adapter, and models with adapters are not run here: pull one without")]
+    Adapter,
     /// Content that the digest does not describe.
     #[error("{digest} arrived with other content than its digest says, and was deleted: pull it again")]
     OtherContent { digest: String },

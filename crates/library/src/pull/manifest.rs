@@ -7,8 +7,6 @@ use super::error::PullError;
 use crate::Quoted;
 use crate::store::Digest;
 
-/// Bytes of a manifest at most; Ollama's have hundreds.
-pub(super) const MANIFEST_BYTES_MAX: u64 = 4 << 20;
 /// Blobs of a model at most.
 const LAYERS_MAX: usize = 256;
 /// Bytes of a blob that is not weights, at most.
@@ -40,7 +38,7 @@ impl Blob {
 
     fn bytes_max(&self) -> u64 {
         match self.kind() {
-            "model" | "adapter" | "projector" => WEIGHTS_BYTES_MAX,
+            "model" | "projector" => WEIGHTS_BYTES_MAX,
             _ => SMALL_BYTES_MAX,
         }
     }
@@ -59,6 +57,9 @@ pub(super) fn blobs(host: &str, manifest: &[u8]) -> Result<Vec<Blob>, PullError>
     }
     if written.layers.iter().filter(|blob| blob.kind() == "model").count() != 1 {
         return Err(PullError::NotGguf);
+    }
+    if written.layers.iter().any(|blob| blob.kind() == "adapter") {
+        return Err(PullError::Adapter);
     }
     let mut blobs: Vec<Blob> = Vec::new();
     for blob in written.layers.into_iter().chain([written.config]) {

@@ -2,14 +2,14 @@
 
 use super::client::{Ask, Client, Reply};
 use super::error::PullError;
-use super::manifest::{self, Blob, MANIFEST_BYTES_MAX};
+use super::manifest::{self, Blob};
 use super::origin::Origin;
 use super::progress::{FileReport, Progress, Report, tell};
 use super::settings::Secret;
 use super::token::Challenge;
 use super::transfer;
 use super::url::Url;
-use crate::store::{Digest, ModelName, OwnStore};
+use crate::store::{Digest, MANIFEST_BYTES_MAX, ModelName, OwnStore};
 
 /// The one form of a manifest that is understood.
 const MANIFEST_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";

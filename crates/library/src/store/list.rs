@@ -2,6 +2,8 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -87,34 +89,51 @@ impl Store {
         listing
     }
 
-    /// The names of all manifests, in their order. What is no name by the rules is no manifest.
+    /// The names of all manifests in folders that can be read, in their order. What is no name by the rules is no manifest.
     pub(super) fn names(&self) -> Vec<ModelName> {
+        let lenient = |folder: &Path| Ok::<_, Infallible>(entries(folder).unwrap_or_default());
+        self.names_by(lenient).unwrap_or_else(|never| match never {})
+    }
+
+    /// The same, every folder of which could be read.
+    ///
+    /// # Errors
+    /// One could not.
+    pub(super) fn all_names(&self) -> io::Result<Vec<ModelName>> {
+        self.names_by(entries)
+    }
+
+    fn names_by<E>(&self, entries: impl Fn(&Path) -> Result<Vec<String>, E>) -> Result<Vec<ModelName>, E> {
         let mut names = Vec::new();
         let root = paths::manifests(&self.root);
-        for host in entries(&root) {
+        for host in entries(&root)? {
             let hosts = root.join(&host);
-            for namespace in entries(&hosts) {
+            for namespace in entries(&hosts)? {
                 let namespaces = hosts.join(&namespace);
-                for model in entries(&namespaces) {
-                    let tags = entries(&namespaces.join(&model));
-                    names.extend(
-                        tags.iter()
-                            .filter_map(|tag| ModelName::of_parts([&host, &namespace, &model, tag])),
-                    );
+                for model in entries(&namespaces)? {
+                    let tags = entries(&namespaces.join(&model))?;
+                    let name = |tag: &String| ModelName::of_parts([&host, &namespace, &model, tag]);
+                    names.extend(tags.iter().filter_map(name));
                 }
             }
         }
         names.sort();
-        names
+        Ok(names)
     }
 }
 
-/// The names in a folder that are texts; none if it cannot be read.
-fn entries(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect()
+/// The names in a folder that are texts; none where there is no folder.
+fn entries(folder: &Path) -> io::Result<Vec<String>> {
+    let found = match std::fs::read_dir(folder) {
+        Ok(found) => found,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in found {
+        names.extend(entry?.file_name().into_string().ok());
+    }
+    Ok(names)
 }
 
 /// The manifest of `name` in the first of `stores` that has it.

@@ -11,7 +11,7 @@ use super::error::StoreError;
 use super::{file, json};
 
 /// Bytes of a manifest at most; they have hundreds.
-const MANIFEST_BYTES_MAX: u64 = 1 << 20;
+pub(crate) const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 
 /// What a manifest, a config and any other layer call themselves.
 const MANIFEST_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";

@@ -30,6 +30,7 @@ pub use details::{Details, Message};
 pub use digest::Digest;
 pub use error::StoreError;
 pub use list::{Listed, Listing, list};
+pub(crate) use manifest::MANIFEST_BYTES_MAX;
 pub use manifest::{Layer, LayerKind};
 pub use model::StoredModel;
 pub use name::ModelName;

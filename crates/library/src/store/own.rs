@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::blobs::Blobs;
+use super::blobs::{Blobs, SMALL_BYTES_MAX};
 use super::error::StoreError;
 use super::manifest::Manifest;
 use super::partial::Partial;
@@ -36,13 +36,16 @@ impl OwnStore {
         &self.store.root
     }
 
-    /// The length of the blob of this digest, if there is one; its content is not compared.
+    /// The length of the blob of this digest, if there is one. The content is compared of a small one only, as it is
+    /// whenever a model is opened; one with other content counts as none.
     ///
     /// # Errors
     /// The system refuses, or it is no regular file.
     pub fn has_blob(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
-        let metadata = file::look(&paths::blob(self.root(), digest))?;
-        Ok(metadata.map(|metadata| metadata.len()))
+        let path = paths::blob(self.root(), digest);
+        let bytes = file::look(&path)?.map(|metadata| metadata.len());
+        let is_other = bytes.is_some_and(|bytes| bytes <= SMALL_BYTES_MAX) && file::digest(&path)? != *digest;
+        Ok(bytes.filter(|_| !is_other))
     }
 
     /// Opens the beginning of a blob, to be appended to and then given to [`OwnStore::finish`]. What an earlier writer left
@@ -68,8 +71,7 @@ impl OwnStore {
     /// # Errors
     /// Other content than announced, too much of it, a sender that breaks off, or a disk that refuses.
     pub fn put_blob(&self, digest: &Digest, from: &mut impl Read, bytes_max: u64) -> Result<PathBuf, StoreError> {
-        let mut partial = self.partial(digest, bytes_max)?;
-        partial.restart()?;
+        let mut partial = Partial::begin(self.root(), digest, bytes_max)?;
         match append_all(&mut partial, from) {
             Ok(()) => {
                 let bytes = partial.bytes();
@@ -83,7 +85,7 @@ impl OwnStore {
     }
 
     /// Makes `manifest` the one of `name`; returns its digest, the model's id. Every blob that it names must be in this
-    /// store or in one of `stores`, as long as it says.
+    /// store or in one of `stores`, as long as it says. Blobs of the one it replaces go, if no other name needs them.
     ///
     /// # Errors
     /// It is no manifest, a blob is missing or of another length, or the disk refuses.
@@ -98,7 +100,12 @@ impl OwnStore {
         for layer in &manifest.layers {
             blobs.place(layer)?;
         }
+        // What cannot be understood names no blobs that would be safe to delete.
+        let replaced = Manifest::read(&path).ok().flatten();
         write::whole(self.root(), &path, &manifest.text)?;
+        if let Some(replaced) = replaced {
+            self.remove_unneeded(&replaced)?;
+        }
         Ok(manifest.digest)
     }
 
@@ -141,7 +148,11 @@ impl OwnStore {
     /// that what somebody is about to use for the first time stays.
     fn remove_unneeded(&self, manifest: &Manifest) -> Result<(), StoreError> {
         let mut needed: BTreeSet<Digest> = BTreeSet::new();
-        for name in self.store.names() {
+        // In a folder that cannot be read, nobody knows what is needed.
+        let Ok(names) = self.store.all_names() else {
+            return Ok(());
+        };
+        for name in names {
             match Manifest::read(&paths::manifest(self.root(), &name)) {
                 Ok(Some(other)) => needed.extend(other.layers.into_iter().map(|layer| layer.digest)),
                 Ok(None) => {}

@@ -37,20 +37,39 @@ pub(crate) struct Place {
     pub(crate) whole: PathBuf,
 }
 
-impl Partial {
-    pub(super) fn open(root: &Path, digest: &Digest, bytes_max: u64) -> Result<Partial, StoreError> {
-        let place = Place {
+impl Place {
+    /// In a store.
+    fn of(root: &Path, digest: &Digest) -> Place {
+        Place {
             root: root.to_owned(),
             partial: paths::partial(root, digest),
             whole: paths::blob(root, digest),
-        };
-        Partial::at(place, digest, bytes_max)
+        }
+    }
+}
+
+impl Partial {
+    pub(super) fn open(root: &Path, digest: &Digest, bytes_max: u64) -> Result<Partial, StoreError> {
+        Partial::at(Place::of(root, digest), digest, bytes_max)
+    }
+
+    /// An empty one: what an earlier writer left is forgotten, and need not be read.
+    pub(super) fn begin(root: &Path, digest: &Digest, bytes_max: u64) -> Result<Partial, StoreError> {
+        let mut partial = Partial::untouched(Place::of(root, digest), digest, bytes_max)?;
+        partial.restart()?;
+        Ok(partial)
     }
 
     /// The same of a file in another layout than a store's.
     pub(crate) fn at(place: Place, digest: &Digest, bytes_max: u64) -> Result<Partial, StoreError> {
+        let mut partial = Partial::untouched(place, digest, bytes_max)?;
+        partial.take_over()?;
+        Ok(partial)
+    }
+
+    fn untouched(place: Place, digest: &Digest, bytes_max: u64) -> Result<Partial, StoreError> {
         write::folder_of(&place.partial)?;
-        let mut partial = Partial {
+        Ok(Partial {
             file: open_alone(&place.partial, digest)?,
             root: place.root,
             digest: digest.clone(),
@@ -59,9 +78,7 @@ impl Partial {
             bytes: 0,
             bytes_max,
             hash: Sha256::new(),
-        };
-        partial.take_over()?;
-        Ok(partial)
+        })
     }
 
     /// The digest that the whole will have.

@@ -19,6 +19,14 @@ fn what_cannot_be_held_to_is_refused_with_its_name() {
         (json!({ "not": { "type": "string" } }), "not"),
         (json!({ "type": "array", "uniqueItems": true }), "uniqueItems"),
         (json!({ "if": {}, "then": {} }), "then"),
+        // An answer with only `a` is both, also where each branch has no other properties.
+        (
+            json!({ "oneOf": [
+                { "type": "object", "properties": { "a": { "type": "integer" } }, "required": ["a"] },
+                { "type": "object", "properties": { "b": { "type": "integer" } } },
+            ] }),
+            "oneOf",
+        ),
         (
             json!({ "oneOf": [{ "type": "number" }, { "type": "integer" }] }),
             "oneOf",

@@ -66,6 +66,11 @@ impl Listing {
         Ok(Listing { commit, files })
     }
 
+    /// All that it has.
+    pub(super) fn files(&self) -> &[HubFile] {
+        &self.files
+    }
+
     /// The file that `name` means; all parts of it, in order.
     pub(super) fn choose(&self, name: &HubName) -> Result<Vec<HubFile>, PullError> {
         let paths: Vec<String> = self.files.iter().map(|file| file.path.clone()).collect();

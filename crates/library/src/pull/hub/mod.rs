@@ -47,6 +47,12 @@ pub(super) fn pull(
     for file in &files {
         paths.push(cache.link(file, &listing.commit)?);
     }
+    // What was pulled at an earlier commit and is the same at this one stays to be found.
+    for file in listing.files() {
+        if cache.has(file)? {
+            cache.link(file, &listing.commit)?;
+        }
+    }
     cache.name_commit(&listing.commit)?;
     tell(report, Progress::Success)?;
     Ok(paths)

@@ -71,6 +71,20 @@ fn all_parts_of_a_model_are_pulled_and_none_twice() {
 }
 
 #[test]
+fn what_an_earlier_commit_had_is_still_found_when_another_file_is_pulled() {
+    let files: &[(&str, &[u8])] = &[("m-Q4_K_M.gguf", b"small"), ("m-Q8_0.gguf", b"large")];
+    let server = Server::start(hub(files));
+    let folder = TempDir::new().unwrap();
+    pull(&puller(&[&server]), folder.path(), "owner/repo:Q4_K_M").unwrap();
+    // As after a pull of another commit: only the content is there.
+    let repo = folder.path().join("models--owner--repo");
+    fs::rename(repo.join("snapshots").join(COMMIT), repo.join("snapshots/0000")).unwrap();
+    pull(&puller(&[&server]), folder.path(), "owner/repo:Q8_0").unwrap();
+    let found = HubCache::at(folder.path()).find(&"hf:owner/repo:Q4_K_M".parse().unwrap());
+    assert_eq!(fs::read(found.unwrap()).unwrap(), b"small");
+}
+
+#[test]
 fn a_file_is_gone_on_from() {
     let server = Server::start(hub(&[("m.gguf", b"weights")]));
     let folder = TempDir::new().unwrap();

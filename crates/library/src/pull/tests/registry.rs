@@ -60,6 +60,7 @@ fn a_model_that_is_not_there_is_called_so_as_ollama_does() {
 fn a_manifest_that_makes_no_sense_is_refused() {
     let layer = |digest: &str, size: u64| json!({ "mediaType": "application/vnd.ollama.image.model", "digest": digest, "size": size });
     let good = format!("sha256:{}", "0a".repeat(32));
+    let adapter = json!({ "mediaType": "application/vnd.ollama.image.adapter", "digest": good, "size": 3 });
     let with = |layers: serde_json::Value| json!({ "config": layer(&good, 3), "layers": layers }).to_string();
     for (manifest, expected) in [
         ("{".to_owned(), "a manifest that cannot be used"),
@@ -80,6 +81,7 @@ fn a_manifest_that_makes_no_sense_is_refused() {
         (with(json!([])), "is not one GGUF file"),
         (with(json!([layer(&good, 3), layer(&good, 3)])), "is not one GGUF file"),
         (with(json!(vec![layer(&good, 3); 257])), "more than 256 layers"),
+        (with(json!([layer(&good, 3), adapter])), "has an adapter"),
     ] {
         let error = refused(move |_| Reply::ok(manifest.as_bytes()));
         assert!(error.contains(expected), "{error}");
@@ -88,11 +90,11 @@ fn a_manifest_that_makes_no_sense_is_refused() {
 
 #[test]
 fn a_manifest_has_its_bound() {
-    let large = vec![b' '; (4 << 20) + 1];
+    let large = vec![b' '; (1 << 20) + 1];
     let error = refused(move |_| Reply::ok(&large));
     assert_eq!(
         error,
-        "the manifest is larger than 4194304 bytes, too large for what it should be"
+        "the manifest is larger than 1048576 bytes, too large for what it should be"
     );
 }
 

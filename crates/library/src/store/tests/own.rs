@@ -224,6 +224,46 @@ fn a_name_in_other_letters_is_replaced() {
 }
 
 #[test]
+fn a_model_that_is_replaced_takes_along_what_no_other_needs() {
+    let (_folder, own) = own();
+    let stores = [own.store().clone()];
+    put(&own, "a", b"one");
+    own.copy(&stores, &named("a"), &named("b")).unwrap();
+    put(&own, "a", b"two");
+    assert_eq!(
+        own.has_blob(&Digest::of(b"one")).unwrap(),
+        Some(3),
+        "the other name needs it"
+    );
+    put(&own, "b", b"two");
+    assert_eq!(own.has_blob(&Digest::of(b"one")).unwrap(), None);
+    put(&own, "b", b"two");
+    assert_eq!(fs::read(find(&stores, &named("b")).unwrap().path).unwrap(), b"two");
+}
+
+#[test]
+#[cfg(unix)]
+fn nothing_is_deleted_while_a_folder_cannot_be_read() {
+    let (_folder, own) = own();
+    put(&own, "a", b"content");
+    let model = own.root().join("manifests/registry.ollama.ai/library/b");
+    std::os::unix::fs::symlink(&model, &model).unwrap();
+    own.delete(&[own.store().clone()], &named("a")).unwrap();
+    assert_eq!(own.has_blob(&Digest::of(b"content")).unwrap(), Some(7));
+}
+
+#[test]
+fn a_small_blob_that_was_changed_counts_as_none_and_can_be_put_again() {
+    let (_folder, own) = own();
+    let digest = Digest::of(b"content");
+    let path = own.put_blob(&digest, &mut &b"content"[..], 7).unwrap();
+    fs::write(&path, b"Content").unwrap();
+    assert_eq!(own.has_blob(&digest).unwrap(), None);
+    own.put_blob(&digest, &mut &b"content"[..], 7).unwrap();
+    assert_eq!(own.has_blob(&digest).unwrap(), Some(7));
+}
+
+#[test]
 #[cfg(unix)]
 fn what_is_no_regular_file_is_not_written_to() {
     let (_folder, own) = own();
