@@ -160,7 +160,7 @@ impl Engine {
                     Ok(Some(token)) => self.give_out(*turn, token, alone),
                     Ok(None) => {
                         self.scheduler.commit(*turn);
-                        Some(Finish::End)
+                        Some(Finish::NothingLeft)
                     }
                     Err(reason) => Some(self.refuse_row(*turn, &reason)),
                 },
@@ -230,7 +230,7 @@ impl Engine {
     /// Ends a sequence that has no blocks any more.
     fn end(&self, sequence: Sequence, finish: Finish) {
         self.leave(1, |gauges| match finish {
-            Finish::End | Finish::Length => gauges.requests_finished.add(1),
+            Finish::End | Finish::NothingLeft | Finish::Length => gauges.requests_finished.add(1),
             Finish::Failed(_) => gauges.requests_failed.add(1),
         });
         sequence.finish(finish);

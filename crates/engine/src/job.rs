@@ -110,8 +110,10 @@ pub struct Token {
 /// How a job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finish {
-    /// The model gave an end token, its constraint left nothing to say, or the embedding is complete.
+    /// The model gave an end token, or the embedding is complete.
     End,
+    /// Its constraint left nothing to say: it ended without an end token.
+    NothingLeft,
     /// `output_tokens_max` or the context was reached.
     Length,
     /// The engine could not go on, and why.

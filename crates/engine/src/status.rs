@@ -66,7 +66,7 @@ pub struct EngineStatus {
     pub steps: u64,
     /// Token rows of the last step.
     pub batch_rows_last: usize,
-    /// Jobs that ended by an end token or by length.
+    /// Jobs that ended by an end token, by length, or with nothing left to say.
     pub requests_finished: u64,
     /// Jobs whose reader went away.
     pub requests_cancelled: u64,

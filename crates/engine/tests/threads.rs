@@ -10,8 +10,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{ThreadId, current};
 
 use engine::{
-    BLOCK_TOKENS, EngineError, EngineSettings, EngineSpec, EngineState, Engines, Event, Finish, Job, LanguageModel,
-    ModelError, ModelFactory, ModelShape, Pooling, Refused, Replies, Sampling, Segment, Want, Wanted,
+    Allowed, BLOCK_TOKENS, Constraint, ConstraintError, EngineError, EngineSettings, EngineSpec, EngineState, Engines,
+    Event, Finish, Job, LanguageModel, Mask, ModelError, ModelFactory, ModelShape, Pooling, Refused, Replies, Sampling,
+    Segment, Want, Wanted,
 };
 
 const SHAPE: ModelShape = ModelShape {
@@ -81,6 +82,30 @@ impl LanguageModel for Counting {
 impl Drop for Counting {
     fn drop(&mut self) {
         assert_eq!(self.thread, current().id(), "dropped where it was built");
+    }
+}
+
+/// Anything but the end for so many tokens, then nothing but the end.
+#[derive(Debug, Clone)]
+struct Brief {
+    tokens_left: usize,
+}
+
+impl Constraint for Brief {
+    fn allow(&mut self, _mask: &mut Mask) -> Result<Allowed, ConstraintError> {
+        Ok(match self.tokens_left {
+            0 => Allowed::Masked { end: true },
+            _ => Allowed::AnythingButEnd,
+        })
+    }
+
+    fn accept(&mut self, _token: u32) -> Result<(), ConstraintError> {
+        self.tokens_left -= 1;
+        Ok(())
+    }
+
+    fn copy(&self) -> Box<dyn Constraint> {
+        Box::new(self.clone())
     }
 }
 
@@ -177,6 +202,24 @@ async fn a_job_gives_its_tokens_and_ends_by_end_token_or_length() {
     through.ignore_end = true;
     let heard = hear(&mut bench.submit(through)).await;
     assert_eq!(heard, (vec![48, 49, 0, 1], Finish::Length));
+    bench.end();
+}
+
+#[tokio::test]
+async fn an_end_without_an_end_token_is_told_apart_and_counts_no_token() {
+    let bench = start(settings(&[1]));
+    let brief = |ignore_end| Job {
+        ignore_end,
+        constraint: Some(Box::new(Brief { tokens_left: 3 })),
+        ..job(10, 100)
+    };
+    let heard = hear(&mut bench.submit(brief(true))).await;
+    assert_eq!(heard, (vec![11, 12, 13], Finish::NothingLeft));
+    assert_eq!(bench.engines.status()[0].generation_tokens, 3);
+    let heard = hear(&mut bench.submit(brief(false))).await;
+    assert_eq!(heard, (vec![11, 12, 13], Finish::End));
+    let status = &bench.engines.status()[0];
+    assert_eq!((status.generation_tokens, status.requests_finished), (3 + 4, 2));
     bench.end();
 }
 

@@ -148,7 +148,7 @@ async fn vector(model: Lease, text: Vec<u32>, request_id: RequestId) -> Result<V
                 Event::Started { cached_tokens: tokens } => cached_tokens = tokens,
                 Event::Embedding(embedding) => values = Some(embedding),
                 Event::Finished(Finish::Failed(reason)) => failure = Some(reason),
-                Event::Token(_) | Event::Finished(Finish::End | Finish::Length) => {}
+                Event::Token(_) | Event::Finished(Finish::End | Finish::NothingLeft | Finish::Length) => {}
             }
         }
     }

@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
+use super::check::Tools;
 use super::error::ApiError;
 use super::wire::reply::{CompletionTokensDetails, FinishReason, PromptTokensDetails, Usage};
 use crate::drain::Drain;
@@ -49,6 +50,8 @@ struct Progress {
     tools: Option<ToolCallParser>,
     /// Whether it called a tool.
     has_called: bool,
+    /// Whether its first call is its end.
+    ends_at_call: bool,
     tokens: usize,
     prompt_tokens: usize,
     cached_tokens: usize,
@@ -125,6 +128,7 @@ impl Generation {
                 decoder,
                 tools,
                 has_called: false,
+                ends_at_call: false,
                 tokens: 0,
                 prompt_tokens,
                 cached_tokens: 0,
@@ -132,6 +136,14 @@ impl Generation {
             });
         }
         generation
+    }
+
+    /// Ends every choice right after its first call of a tool, if its request wants them one at a time. For the time
+    /// before the first step.
+    pub(crate) fn hold_to(&mut self, tools: &Tools) {
+        for choice in &mut self.progress {
+            choice.ends_at_call = tools.ends_at_call;
+        }
     }
 
     /// The next step of any choice; `None` after the last one's end. May be dropped at its await without losing one.
@@ -224,7 +236,11 @@ impl Generation {
                 Ok(Some(step))
             }
             Some(Event::Embedding(_)) => Err(self.failed("the engine gave an embedding instead of tokens")),
-            Some(Event::Finished(Finish::End)) => Ok(Some(progress.ended(choice, FinishReason::Stop))),
+            Some(Event::Finished(Finish::End)) => {
+                progress.tokens += 1; // The end token itself.
+                Ok(Some(progress.ended(choice, FinishReason::Stop)))
+            }
+            Some(Event::Finished(Finish::NothingLeft)) => Ok(Some(progress.ended(choice, FinishReason::Stop))),
             Some(Event::Finished(Finish::Length)) => Ok(Some(progress.ended(choice, FinishReason::Length))),
             Some(Event::Finished(Finish::Failed(reason))) => Err(self.failed(&reason)),
             None => Err(self.failed("the engine's replies ended without an end")),
@@ -290,7 +306,7 @@ impl Progress {
         let pieces = self.decoder.push(token.id);
         let is_over = self.decoder.stopped();
         let (pieces, calls) = self.tell_calls(pieces, is_over);
-        if is_over {
+        if is_over || (self.ends_at_call && self.has_called) {
             self.finish = Some(self.reason(FinishReason::Stop));
         }
         Step {
@@ -303,9 +319,6 @@ impl Progress {
     }
 
     fn ended(&mut self, choice: usize, reason: FinishReason) -> Step {
-        if reason == FinishReason::Stop {
-            self.tokens += 1; // The end token itself.
-        }
         let pieces = self.decoder.finish();
         let (pieces, calls) = self.tell_calls(pieces, true);
         self.finish = Some(self.reason(reason));
@@ -318,7 +331,7 @@ impl Progress {
         }
     }
 
-    /// Takes calls of tools out of an answer's pieces.
+    /// Takes calls of tools out of an answer's pieces. What follows the call that is the choice's end is dropped.
     fn tell_calls(&mut self, pieces: Vec<Piece>, is_over: bool) -> (Vec<Piece>, Vec<ToolCall>) {
         let Some(tools) = &mut self.tools else {
             return (pieces, Vec::new());
@@ -338,6 +351,9 @@ impl Progress {
             match piece {
                 ToolPiece::Text(text) => shown.push(Piece::Answer(text)),
                 ToolPiece::Call(call) => calls.push(call),
+            }
+            if self.ends_at_call && !calls.is_empty() {
+                break;
             }
         }
         self.has_called |= !calls.is_empty();

@@ -158,7 +158,7 @@ impl Asker {
                     Event::Finished(Finish::Failed(why)) => {
                         return Err(Failure::Fault(anyhow!("the engine failed: {why}")));
                     }
-                    Event::Embedding(_) | Event::Finished(Finish::End | Finish::Length) => {}
+                    Event::Embedding(_) | Event::Finished(Finish::End | Finish::NothingLeft | Finish::Length) => {}
                 }
             }
             Ok(answer)

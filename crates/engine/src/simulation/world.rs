@@ -271,7 +271,7 @@ pub(super) fn answer(job: &Job, shape: &ModelShape) -> (Vec<u32>, Finish) {
         if let Some(constraint) = &mut constraint {
             mask(&mut logits, job, constraint.as_mut());
             if logits.iter().all(|logit| *logit == f32::NEG_INFINITY) {
-                finish = Finish::End;
+                finish = Finish::NothingLeft;
                 break;
             }
         }

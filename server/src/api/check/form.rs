@@ -67,7 +67,7 @@ fn response_format(given: &Field<Object<ResponseFormat>>) -> Result<Form, ApiErr
         },
         Some("json_schema") => {
             let nested = match &format.json_schema {
-                Field::Value(Object(JsonSchemaFormat { schema: nested })) => {
+                Field::Value(Object(JsonSchemaFormat { schema: nested, .. })) => {
                     schema("response_format.json_schema.schema", nested)?
                 }
                 Field::Other(given) if given.is_absent() => None,

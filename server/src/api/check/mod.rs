@@ -23,12 +23,12 @@ use crate::app::{Limits, SamplingDefaults};
 pub(crate) use chat_request::{ChatRequest, Showing, chat_request};
 pub(crate) use completion_request::{CompletionRequest, PromptSource, completion_request, in_vocabulary, sources};
 pub(crate) use embedding_request::{EmbeddingInputs, embedding_request};
-pub(crate) use field::{count, flag_or, refuse, text};
+pub(crate) use field::{count, flag, flag_or, refuse, text};
 pub(crate) use form::{Form, schema};
 pub(crate) use messages::messages;
 pub(crate) use options::{Delivery, Options, TokenNames, model, stop, streams};
 pub(crate) use sampling::drawn_seed;
-pub(crate) use tools::{Tools, tools};
+pub(crate) use tools::{Tools, arguments_of, tools};
 
 /// What requests are checked against.
 #[derive(Clone, Copy)]

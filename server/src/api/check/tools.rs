@@ -4,7 +4,7 @@ use chat::{ToolCall, ToolFunction};
 use serde_json::{Value, json};
 
 use super::Rules;
-use super::field::refuse;
+use super::field::{flag_or, refuse};
 use super::form::Form;
 use crate::api::error::ApiError;
 use crate::api::wire::given::shown;
@@ -22,6 +22,8 @@ pub(crate) struct Tools {
     pub(crate) offered: Vec<Value>,
     /// The answer must be a call of one of these; empty where it need not be a call.
     pub(crate) forced: Vec<ToolFunction>,
+    /// Whether an answer ends right after its first call.
+    pub(crate) ends_at_call: bool,
 }
 
 /// Which of the tools the model is to call.
@@ -32,17 +34,19 @@ enum ToolChoice {
     Function(String),
 }
 
-/// Checks `tools` and `tool_choice`.
+/// Checks `tools`, `tool_choice` and `parallel_tool_calls`.
 ///
 /// # Errors
 /// Tools for a model that knows none, or tools that are none.
 pub(crate) fn tools(request: &GenerateRequest, form: &Form, rules: &Rules<'_>) -> Result<Tools, ApiError> {
     let choice = tool_choice(&request.tool_choice)?;
+    let may_call_often = flag_or("parallel_tool_calls", &request.parallel_tool_calls, true)?;
     if matches!(choice, ToolChoice::None) {
         return Ok(Tools::default());
     }
     let (mut tools, functions) = Tools::offering(&request.tools, form, rules)?;
     tools.forced = forced(choice, functions)?;
+    tools.ends_at_call = !may_call_often;
     Ok(tools)
 }
 
@@ -71,6 +75,7 @@ impl Tools {
         let tools = Tools {
             offered: list.iter().map(normal).collect(),
             forced: Vec::new(),
+            ends_at_call: false,
         };
         Ok((tools, functions))
     }
@@ -144,18 +149,32 @@ fn function(index: usize, tool: &Value) -> Result<ToolFunction, ApiError> {
         let allowed = format!("1 to {NAME_BYTES_MAX} letters, digits, underscores, dashes or points");
         return Err(refuse(&format!("{param}.function.name"), &shown(name), allowed));
     }
-    let parameters = match function.get("parameters") {
-        None | Some(Value::Null) => json!({ "type": "object", "properties": {} }),
-        Some(parameters @ Value::Object(_)) => parameters.clone(),
-        Some(_) => {
-            let param = format!("{param}.function.parameters");
-            return Err(refuse(&param, &"no object", "a JSON schema of type \"object\""));
-        }
-    };
+    let parameters = parameters(&param, function.get("parameters"))?;
     Ok(ToolFunction {
         name: name.to_owned(),
         parameters,
     })
+}
+
+/// Arguments are an object: a schema that does not say so is made to.
+fn parameters(param: &str, given: Option<&Value>) -> Result<Value, ApiError> {
+    let refused = |found: &str| {
+        let param = format!("{param}.function.parameters");
+        Err(refuse(&param, &found, "a JSON schema of type \"object\""))
+    };
+    let mut schema = match given {
+        None | Some(Value::Null) => return Ok(json!({ "type": "object", "properties": {} })),
+        Some(Value::Object(schema)) => schema.clone(),
+        Some(_) => return refused("no object"),
+    };
+    match schema.get("type") {
+        None => {
+            schema.insert("type".to_owned(), json!("object"));
+        }
+        Some(kind) if kind == "object" => {}
+        Some(kind) => return refused(&shown(&kind.to_string())),
+    }
+    Ok(Value::Object(schema))
 }
 
 /// A tool with its type first, as templates were trained to see it.
@@ -186,6 +205,14 @@ fn tool_choice(given: &Field<Tree>) -> Result<ToolChoice, ApiError> {
     }
 }
 
+/// The object that the text of a call's arguments is; the text where it is none, or larger than any that is kept.
+pub(crate) fn arguments_of(text: &str) -> Value {
+    match serde_json::from_str(text) {
+        Ok(Field::Value(Tree::Whole(object @ Value::Object(_)))) => object,
+        _ => Value::String(text.to_owned()),
+    }
+}
+
 /// The calls that an earlier turn made, of which only the name must be there. Arguments come as the text of an object, or
 /// as the object.
 ///
@@ -211,7 +238,7 @@ pub(crate) fn earlier_calls(param: &str, given: &Field<Tree>) -> Result<Vec<Tool
             return Err(ApiError::field(param, message));
         };
         let arguments = match function.get("arguments") {
-            Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone())),
+            Some(Value::String(text)) => arguments_of(text),
             Some(arguments) => arguments.clone(),
             None => json!({}),
         };

@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 
 use super::items::messages;
 use super::request::{Reasoning, ResponsesBody, TextOptions};
+use super::wire::Format;
 use crate::api::check::options::{Delivery, Options, options};
-use crate::api::check::{Form, Rules, count, flag_or, refuse, text, tools};
+use crate::api::check::{Form, Rules, count, flag, flag_or, refuse, text, tools};
 use crate::api::error::ApiError;
 use crate::api::wire::given::shown;
-use crate::api::wire::request::GenerateRequest;
+use crate::api::wire::request::{GenerateRequest, JsonSchemaFormat, ResponseFormat};
 use crate::api::wire::tree::Tree;
 use crate::api::wire::{Field, Given, Object};
 
@@ -30,13 +31,16 @@ pub(super) struct ResponsesRequest {
 }
 
 /// What a response repeats of its request, as far as it was said.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Asked {
     pub(super) max_output_tokens: Option<usize>,
     pub(super) effort: Option<String>,
     pub(super) summary: Option<String>,
-    /// `text.format.type`
-    pub(super) form: &'static str,
+    pub(super) format: Format,
+    pub(super) parallel_tool_calls: Option<bool>,
+    /// As they came: a function's fields beside its type.
+    pub(super) tools: Vec<Value>,
+    pub(super) tool_choice: Option<Value>,
 }
 
 /// Checks a request.
@@ -49,7 +53,7 @@ pub(super) fn responses_request(mut body: ResponsesBody, rules: &Rules<'_>) -> R
     let mut options = options(&request, None, rules).map_err(|error| error.renamed("response_format", FORMAT))?;
     options.form = named(options.form);
     options.tools = tools(&request, &options.form, rules).map_err(|error| error.renamed(".function.", "."))?;
-    let asked = asked(&body, &options.form)?;
+    let asked = asked(&mut body, request.response_format)?;
     options.delivery = if flag_or("stream", &body.stream, false)? {
         // The last event always counts the tokens.
         Delivery::Streamed { usage: true }
@@ -67,8 +71,8 @@ pub(super) fn responses_request(mut body: ResponsesBody, rules: &Rules<'_>) -> R
 }
 
 /// Efforts other than "none" are accepted: the model has one depth of thought. Summaries too: the thought is told as it
-/// is, which is the most detailed of them.
-fn asked(body: &ResponsesBody, form: &Form) -> Result<Asked, ApiError> {
+/// is, which is the most detailed of them. Schemas and tools, which may be large, are taken and not copied.
+fn asked(body: &mut ResponsesBody, format: Field<Object<ResponseFormat>>) -> Result<Asked, ApiError> {
     let word = |param, given| text(param, given).map(|word| word.map(str::to_owned));
     let max_output_tokens = count("max_output_tokens", &body.max_output_tokens, 1..=usize::MAX >> 1)?;
     let (effort, summary) = match &body.reasoning {
@@ -84,15 +88,48 @@ fn asked(body: &ResponsesBody, form: &Form) -> Result<Asked, ApiError> {
             return Err(refuse(param, &shown(word), allowed));
         }
     }
+    let tool_choice = std::mem::take(&mut body.tool_choice).into_value();
     Ok(Asked {
         max_output_tokens,
         effort,
         summary,
-        form: match form {
-            Form::Free => "text",
-            Form::JsonObject { .. } => "json_object",
-            Form::JsonSchema { .. } => "json_schema",
+        format: asked_format(format)?,
+        parallel_tool_calls: flag("parallel_tool_calls", &body.parallel_tool_calls)?,
+        tools: match std::mem::take(&mut body.tools).into_value() {
+            Some(Value::Array(list)) => list,
+            _ => Vec::new(),
         },
+        tool_choice: tool_choice.filter(|choice| choice.as_str() != Some("")),
+    })
+}
+
+/// The answer's form in the request's own words, after [`options`] found that it is one. What belongs to a schema may
+/// stand one level deeper, where chat completions have it.
+fn asked_format(given: Field<Object<ResponseFormat>>) -> Result<Format, ApiError> {
+    let Field::Value(Object(format)) = given else {
+        return Ok(Format::default());
+    };
+    let r#type = match text("text.format.type", &format.r#type)? {
+        Some("json_object") => "json_object",
+        Some("json_schema") => "json_schema",
+        _ => return Ok(Format::default()),
+    };
+    let said = match format.json_schema {
+        Field::Value(Object(nested)) if nested.schema != Field::Other(Given::Absent) => nested,
+        _ => JsonSchemaFormat {
+            name: format.name,
+            description: format.description,
+            schema: format.schema,
+            strict: format.strict,
+        },
+    };
+    let word = |param, given| text(param, given).map(|word| word.map(str::to_owned));
+    Ok(Format {
+        r#type,
+        name: word("text.format.name", &said.name)?,
+        description: word("text.format.description", &said.description)?,
+        strict: flag("text.format.strict", &said.strict)?,
+        schema: said.schema.into_value(),
     })
 }
 
@@ -135,7 +172,8 @@ fn refuse_unsupported(body: &ResponsesBody) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Puts the answer's form and the tools where chat completions have them.
+/// Puts the answer's form and the tools where chat completions have them. The tools are copied: the response repeats them
+/// as they came.
 fn as_chat(body: &mut ResponsesBody) -> Result<GenerateRequest, ApiError> {
     let response_format = match std::mem::take(&mut body.text) {
         Field::Value(Object(TextOptions { format })) => format,
@@ -145,7 +183,7 @@ fn as_chat(body: &mut ResponsesBody) -> Result<GenerateRequest, ApiError> {
             return Err(refuse("text", &given, allowed));
         }
     };
-    let (mut tools, mut tool_choice) = (std::mem::take(&mut body.tools), std::mem::take(&mut body.tool_choice));
+    let (mut tools, mut tool_choice) = (body.tools.clone(), body.tool_choice.clone());
     if let Field::Value(Tree::Whole(Value::Array(list))) = &mut tools {
         list.iter_mut().for_each(nest);
     }
@@ -159,6 +197,7 @@ fn as_chat(body: &mut ResponsesBody) -> Result<GenerateRequest, ApiError> {
         response_format,
         tools,
         tool_choice,
+        parallel_tool_calls: body.parallel_tool_calls.clone(),
         ..GenerateRequest::default()
     })
 }
@@ -221,10 +260,13 @@ mod tests {
             "type": "function", "name": "add", "description": "d", "parameters": {"type": "object"}, "strict": true,
         });
         let choice = json!({"type": "function", "name": "add"});
-        let asked = checked(json!({"input": "a", "tools": [flat], "tool_choice": choice})).unwrap();
-        let tools = asked.options.tools;
+        let request = checked(json!({"input": "a", "tools": [flat], "tool_choice": choice})).unwrap();
+        let tools = request.options.tools;
         assert_eq!(tools.offered, [json!({"type": "function", "function": function})]);
-        assert_eq!(tools.forced[0].name, "add");
+        assert_eq!((tools.forced[0].name.as_str(), tools.ends_at_call), ("add", false));
+        // The response has them as they came.
+        let asked = request.asked;
+        assert_eq!((asked.tools, asked.tool_choice), (vec![flat.clone()], Some(choice)));
         check_refused(
             json!({"input": "a", "tools": [{"type": "web_search"}]}),
             "tools[0]",
@@ -237,6 +279,31 @@ mod tests {
         );
         let both = json!({"input": "a", "tools": [flat], "text": {"format": {"type": "json_object"}}});
         check_refused(both, "text.format", "leave one of them out");
+    }
+
+    #[test]
+    fn calls_one_at_a_time_are_asked_for_by_a_flag() {
+        let tool = json!({"type": "function", "name": "f"});
+        for (flag, expected) in [
+            (json!(false), Some(false)),
+            (json!(true), Some(true)),
+            (Value::Null, None),
+        ] {
+            let request = checked(json!({"input": "a", "tools": [tool], "parallel_tool_calls": flag})).unwrap();
+            assert_eq!(request.options.tools.ends_at_call, expected == Some(false));
+            assert_eq!(request.asked.parallel_tool_calls, expected);
+        }
+        let off = json!({"input": "a", "tools": [tool], "tool_choice": "none", "parallel_tool_calls": false});
+        let asked = checked(off).unwrap().asked;
+        assert_eq!((asked.parallel_tool_calls, asked.tools), (Some(false), vec![tool]));
+        assert_eq!(asked.tool_choice, Some(json!("none")));
+        for wrong in [json!("no"), json!(0), json!([]), json!({})] {
+            check_refused(
+                json!({"input": "a", "parallel_tool_calls": wrong}),
+                "parallel_tool_calls",
+                "true or false",
+            );
+        }
     }
 
     #[test]
@@ -287,11 +354,39 @@ mod tests {
         let format = |format: Value| checked(json!({"input": "a", "text": {"format": format}})).unwrap();
         let object = format(json!({"type": "json_object"}));
         assert_eq!(object.options.form, Form::JsonObject { param: FORMAT });
-        assert_eq!(object.asked.form, "json_object");
         let schema = json!({"type": "object"});
         let held = format(json!({"type": "json_schema", "name": "n", "schema": schema}));
         assert_eq!(held.options.form, Form::JsonSchema { param: FORMAT, schema });
         let missing = json!({"input": "a", "text": {"format": {"type": "json_schema", "name": "n"}}});
         check_refused(missing, "text.format", "text.format");
+    }
+
+    #[test]
+    fn a_form_is_repeated_in_the_words_that_asked_for_it() {
+        let check = |given: Value, expected: Value| {
+            let request = checked(json!({"input": "a", "text": {"format": given}})).unwrap();
+            assert_eq!(serde_json::to_value(request.asked.format).unwrap(), expected, "{given}");
+        };
+        let as_it_is = |format: Value| check(format.clone(), format);
+        let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}});
+        let text = json!({"type": "text"});
+        check(Value::Null, text.clone());
+        check(json!({"type": "text", "name": "n"}), text);
+        as_it_is(json!({"type": "json_object"}));
+        as_it_is(json!({"type": "json_object", "schema": schema}));
+        as_it_is(json!({"type": "json_schema", "name": "n", "schema": schema}));
+        as_it_is(json!({"type": "json_schema", "name": "n", "description": "d", "schema": schema, "strict": false}));
+        as_it_is(json!({"type": "json_schema", "name": "n", "schema": true, "strict": true}));
+        let nested = json!({"name": "n", "schema": schema, "strict": true});
+        check(
+            json!({"type": "json_schema", "json_schema": nested}),
+            json!({"type": "json_schema", "name": "n", "schema": schema, "strict": true}),
+        );
+        for (field, value) in [("name", json!(7)), ("description", json!([])), ("strict", json!("yes"))] {
+            let mut format = json!({"type": "json_schema", "name": "n", "schema": schema});
+            format[field] = value;
+            let param = format!("text.format.{field}");
+            check_refused(json!({"input": "a", "text": {"format": format}}), &param, "give");
+        }
     }
 }

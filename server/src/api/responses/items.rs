@@ -1,10 +1,9 @@
 //! The conversation of a `/v1/responses` request: its instructions and the items of its input.
 
 use chat::{Message, Role, ToolCall};
-use serde_json::Value;
 
 use super::request::{Input, Item};
-use crate::api::check::{Rules, refuse, text};
+use crate::api::check::{Rules, arguments_of, refuse, text};
 use crate::api::error::ApiError;
 use crate::api::wire::content::Content;
 use crate::api::wire::given::shown;
@@ -110,7 +109,7 @@ fn earlier_call(param: &str, item: Item) -> Result<ToolCall, ApiError> {
     };
     Ok(ToolCall {
         name,
-        arguments: serde_json::from_str(&arguments).unwrap_or(Value::String(arguments)),
+        arguments: arguments_of(&arguments),
     })
 }
 

@@ -25,6 +25,7 @@ pub(crate) struct ResponsesBody {
     pub(crate) text: Field<Object<TextOptions>>,
     pub(crate) tools: Field<Tree>,
     pub(crate) tool_choice: Field<Tree>,
+    pub(crate) parallel_tool_calls: Given,
 
     // Read only to refuse what would change the answer:
     pub(crate) previous_response_id: Given,

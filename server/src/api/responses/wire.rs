@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::check::Asked;
 use crate::api::wire::reply::Usage;
@@ -18,8 +19,8 @@ pub(super) enum Status {
     Failed,
 }
 
-/// The response itself. What clients expect and nothing here decides is said as OpenAI says its defaults; what the
-/// client sent is not sent back to it.
+/// The response itself. What clients expect and nothing here decides is said as OpenAI says its defaults. Of what the
+/// client sent, the options, the answer's form and the tools are repeated, its texts are not.
 #[derive(Debug, Serialize)]
 pub(super) struct ResponseObject {
     pub(super) id: String,
@@ -41,8 +42,8 @@ pub(super) struct ResponseObject {
     store: bool,
     temperature: f32,
     text: TextOptions,
-    tool_choice: &'static str,
-    tools: [(); 0],
+    tool_choice: Value,
+    tools: Vec<Value>,
     top_p: f32,
     truncation: &'static str,
     pub(super) usage: Option<TokenCounts>,
@@ -72,9 +73,30 @@ struct TextOptions {
     format: Format,
 }
 
+/// `text.format`, as far as it was said.
 #[derive(Debug, Serialize)]
-struct Format {
-    r#type: &'static str,
+pub(super) struct Format {
+    pub(super) r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) schema: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) strict: Option<bool>,
+}
+
+impl Default for Format {
+    fn default() -> Self {
+        Format {
+            r#type: "text",
+            name: None,
+            description: None,
+            schema: None,
+            strict: None,
+        }
+    }
 }
 
 /// What a response is known by from its first event on.
@@ -101,7 +123,7 @@ impl ResponseObject {
             metadata: BTreeMap::new(),
             model: beginning.model,
             output: Vec::new(),
-            parallel_tool_calls: true,
+            parallel_tool_calls: asked.parallel_tool_calls.unwrap_or(true),
             previous_response_id: None,
             reasoning: Reasoning {
                 effort: asked.effort,
@@ -109,11 +131,9 @@ impl ResponseObject {
             },
             store: false,
             temperature: beginning.temperature,
-            text: TextOptions {
-                format: Format { r#type: asked.form },
-            },
-            tool_choice: "auto",
-            tools: [],
+            text: TextOptions { format: asked.format },
+            tool_choice: asked.tool_choice.unwrap_or_else(|| Value::from("auto")),
+            tools: asked.tools,
             top_p: beginning.top_p,
             truncation: "disabled",
             usage: None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::EngineState;
 use serde_json::{Value, json};
 
-use super::kit::{Gate, Kit, hi, post, settled, until};
+use super::kit::{Gate, Kit, TWO_CALLS, hi, ids, post, settled, until};
 
 const PATH: &str = "/v1/chat/completions";
 
@@ -97,6 +97,69 @@ async fn a_stop_string_ends_the_answer_before_itself_and_frees_the_engine() {
     assert_eq!(reply["choices"][0]["finish_reason"], "stop");
     gate.let_steps(usize::MAX);
     until(|| app.roster.loaded()[0].engines.status()[0].requests_cancelled == 1).await;
+}
+
+/// A tool and room for two calls of it.
+const WITH_TOOL: &str = r#""tools":[{"type":"function","function":{"name":"f"}}],"max_tokens":500"#;
+
+#[tokio::test]
+async fn a_model_may_call_often_unless_the_request_wants_one_call_at_a_time() {
+    let app = Kit::calling_twice().start();
+    for (flag, calls) in [
+        ("", 2),
+        (",\"parallel_tool_calls\":null", 2),
+        (",\"parallel_tool_calls\":true", 2),
+        (",\"parallel_tool_calls\":false", 1),
+    ] {
+        let whole = post(&app, PATH, &hi(&format!("{WITH_TOOL}{flag}"))).await.json();
+        let choice = &whole["choices"][0];
+        assert_eq!(choice["finish_reason"], "tool_calls", "{whole}");
+        assert_eq!(choice["message"]["content"], "So.");
+        let called = choice["message"]["tool_calls"].as_array().unwrap();
+        assert_eq!(called.len(), calls, "{flag}: {whole}");
+        assert_eq!(called[0]["function"], json!({"name": "f", "arguments": "{\"a\":1}"}));
+        let streamed = post(&app, PATH, &hi(&format!("{WITH_TOOL}{flag},\"stream\":true"))).await;
+        let events = streamed.events();
+        let count = |words: &str| events.iter().filter(|event| event.contains(words)).count();
+        assert_eq!(count("\"tool_calls\":["), calls, "{flag}: {events:?}");
+        assert_eq!(count("\"finish_reason\":\"tool_calls\""), 1, "{flag}: {events:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_only_call_that_is_wanted_ends_the_choice_and_frees_the_engine() {
+    // Steps to the end of the first call; the model then waits, so that it cannot end by itself before it is told.
+    let first = ids(TWO_CALLS.split_inclusive("</tool_call>").next().unwrap()).len();
+    let gate = Arc::new(Gate::default());
+    gate.let_steps(first);
+    let app = Kit {
+        gate: Some(gate.clone()),
+        ..Kit::calling_twice()
+    }
+    .start();
+    let fields = format!("{WITH_TOOL},\"parallel_tool_calls\":false");
+    let reply = post(&app, PATH, &hi(&fields)).await.json();
+    assert_eq!(reply["choices"][0]["finish_reason"], "tool_calls");
+    assert_eq!(reply["usage"]["completion_tokens"], first);
+    gate.let_steps(usize::MAX);
+    until(|| app.roster.loaded()[0].engines.status()[0].requests_cancelled == 1).await;
+}
+
+#[tokio::test]
+async fn an_end_token_counts_only_where_the_model_gave_one() {
+    for (more, tokens) in [("", 7_u64), (",\"ignore_eos\":true", 6)] {
+        let app = of("Hm.</think>{}").start();
+        let fields = format!("\"response_format\":{{\"type\":\"json_object\"}}{more}");
+        let reply = post(&app, PATH, &hi(&fields)).await.json();
+        let choice = &reply["choices"][0];
+        assert_eq!(
+            (&choice["message"]["content"], &choice["finish_reason"]),
+            (&json!("{}"), &json!("stop")),
+            "{reply}"
+        );
+        assert_eq!(reply["usage"]["completion_tokens"], tokens);
+        assert_eq!(app.roster.loaded()[0].engines.status()[0].generation_tokens, tokens);
+    }
 }
 
 #[tokio::test]

@@ -37,6 +37,22 @@ const SPECIALS: [&str; 6] = [
     "<think>",
     "</think>",
 ];
+/// The same in a family whose template is not built in.
+const OTHER_SPECIALS: [&str; 6] = [
+    "<|end|>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|begin|>",
+    "<think>",
+    "</think>",
+];
+/// A template that knows tools, and calls between `<tool_call>` tags.
+const TOOL_TEMPLATE: &str = "{# <tool_call> #}{% if tools %}{% for tool in tools %}{{ tool | tojson }}{% endfor %}{% endif %}\
+    {% for message in messages %}{{ '<|user|>' + message.content }}{% endfor %}<|assistant|>";
+/// A reply with two calls.
+pub(super) const TWO_CALLS: &str = "Hm.</think>\n\nSo.\n\
+    <tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call>\n\
+    <tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 2}}\n</tool_call>";
 pub(super) const END: u32 = 256;
 pub(super) const BOS: u32 = 259;
 const CLOSE: u32 = 261;
@@ -56,6 +72,8 @@ pub(super) struct Kit {
     pub(super) keep_alive: Duration,
     pub(super) think: ThinkShown,
     pub(super) opening: Opening,
+    /// The model file's own template; the built-in one without.
+    pub(super) template: Option<&'static str>,
 }
 
 impl Default for Kit {
@@ -70,14 +88,28 @@ impl Default for Kit {
             keep_alive: Duration::from_secs(60),
             think: ThinkShown::Inline,
             opening: Opening::default(),
+            template: None,
         }
     }
 }
 
 impl Kit {
+    /// A model that knows tools and calls one twice.
+    pub(super) fn calling_twice() -> Kit {
+        Kit {
+            reply: TWO_CALLS,
+            template: Some(TOOL_TEMPLATE),
+            context_tokens: 1024,
+            ..Kit::default()
+        }
+    }
+
     pub(super) fn start(self) -> Arc<App> {
-        let tokenizer = tokenizer();
-        let template = ChatTemplate::for_model(None, &tokenizer).unwrap();
+        let tokenizer = match self.template {
+            Some(_) => tokenizer(OTHER_SPECIALS),
+            None => tokenizer(SPECIALS),
+        };
+        let template = ChatTemplate::for_model(self.template, &tokenizer).unwrap();
         let mut settings = EngineSettings::new(vec![EngineSpec {
             name: "cpu".into(),
             weight: 1,
@@ -169,14 +201,14 @@ fn limits(keep_alive: Duration) -> Limits {
 }
 
 /// Every byte is a token, as GPT-2's alphabet writes it.
-fn tokenizer() -> Tokenizer {
+fn tokenizer(specials: [&str; 6]) -> Tokenizer {
     let mut others = 256_u32..;
     let letter = |byte: u8| match byte {
         33..=126 | 161..=172 | 174..=255 => char::from(byte),
         _ => char::from_u32(others.next().unwrap()).unwrap(),
     };
     let mut tokens: Vec<String> = (0..=u8::MAX).map(letter).map(String::from).collect();
-    tokens.extend(SPECIALS.map(String::from));
+    tokens.extend(specials.map(String::from));
     let mut types = vec![1; 256];
     types.extend([3, 3, 3, 3, 4, 4]);
     let vocabulary = Vocabulary {

@@ -258,6 +258,53 @@ async fn no_effort_is_no_thought() {
 }
 
 #[tokio::test]
+async fn a_response_repeats_the_form_that_it_has() {
+    let app = Kit {
+        reply: "Hm.</think>{\"n\":1}",
+        ..Kit::default()
+    }
+    .start();
+    let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
+    for format in [
+        json!({"type": "json_object"}),
+        json!({"type": "json_schema", "name": "n", "schema": schema}),
+        json!({"type": "json_schema", "name": "n", "description": "d", "schema": schema, "strict": true}),
+    ] {
+        let body = |stream: bool| json!({"input": "hi", "text": {"format": format}, "stream": stream}).to_string();
+        let whole = response_to(&app, &body(false)).await;
+        assert_eq!(whole["text"], json!({"format": format}));
+        assert_eq!(whole["output"][1]["content"][0]["text"], "{\"n\":1}");
+        let events = events_of(&app, &body(true)).await;
+        for event in [&events[0], events.last().unwrap()] {
+            assert_eq!(event["response"]["text"]["format"], format, "{event}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_response_repeats_its_tools_and_how_they_may_be_called() {
+    let app = Kit::calling_twice().start();
+    let tools = json!([
+        {"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}, "strict": true},
+    ]);
+    for (flag, calls) in [(json!(false), 1), (json!(true), 2), (Value::Null, 2)] {
+        let body = json!({
+            "input": "hi", "max_output_tokens": 500, "tools": tools, "tool_choice": "auto", "parallel_tool_calls": flag,
+        });
+        let whole = response_to(&app, &body.to_string()).await;
+        assert_eq!((&whole["tools"], &whole["tool_choice"]), (&tools, &json!("auto")));
+        assert_eq!(whole["parallel_tool_calls"], calls == 2, "{whole}");
+        assert_eq!(whole["status"], "completed");
+        let output = whole["output"].as_array().unwrap();
+        let called = output.iter().filter(|item| item["type"] == "function_call").count();
+        assert_eq!(called, calls, "{flag}: {whole}");
+    }
+    let off = json!({"input": "hi", "max_output_tokens": 5, "tools": tools, "tool_choice": "none"});
+    let whole = response_to(&app, &off.to_string()).await;
+    assert_eq!((&whole["tools"], &whole["tool_choice"]), (&tools, &json!("none")));
+}
+
+#[tokio::test]
 async fn what_changes_nothing_is_accepted() {
     let app = Kit::default().start();
     let body = json!({
@@ -316,6 +363,14 @@ async fn what_is_wrong_is_refused_by_its_name() {
             "text.format",
         ),
         (json!({"input": "a", "text": {"format": "text"}}), "text.format"),
+        (
+            json!({"input": "a", "text": {"format": {"type": "json_object", "name": 7}}}),
+            "text.format.name",
+        ),
+        (
+            json!({"input": "a", "parallel_tool_calls": "no"}),
+            "parallel_tool_calls",
+        ),
         (
             json!({"input": "a", "tools": [{"type": "function", "name": "f"}]}),
             "tools",

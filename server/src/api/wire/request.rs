@@ -55,6 +55,7 @@ pub(crate) struct GenerateRequest {
     pub(crate) guided_json: Field<Tree>,                             // vLLM
     pub(crate) tools: Field<Tree>,
     pub(crate) tool_choice: Field<Tree>,
+    pub(crate) parallel_tool_calls: Given,
 
     // Read only to refuse what would change the answer:
     pub(crate) functions: Given,
@@ -89,20 +90,28 @@ pub(crate) struct Message {
     pub(crate) tool_calls: Field<Tree>,
 }
 
-/// `response_format`
+/// `response_format`, and `text.format` of a response.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ResponseFormat {
     pub(crate) r#type: Given,
     pub(crate) json_schema: Field<Object<JsonSchemaFormat>>,
-    pub(crate) schema: Field<Tree>, // llama.cpp
+    // Beside the type in `text.format`, the schema in llama.cpp's requests too:
+    pub(crate) name: Given,
+    pub(crate) description: Given,
+    pub(crate) schema: Field<Tree>,
+    pub(crate) strict: Given,
 }
 
-/// `response_format.json_schema`. Every schema is kept to strictly, so `strict` has nothing to say.
+/// `response_format.json_schema`. Every schema is kept to strictly: all but the schema is only there for a response to
+/// repeat it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct JsonSchemaFormat {
+    pub(crate) name: Given,
+    pub(crate) description: Given,
     pub(crate) schema: Field<Tree>,
+    pub(crate) strict: Given,
 }
 
 /// `structured_outputs`

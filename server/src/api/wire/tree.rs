@@ -4,7 +4,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::{Map, Number, Value};
 
 use super::field::{Field, Shape};
-use super::given::{count_items, count_keys};
+use super::given::{Given, count_items, count_keys};
 
 /// Values of one tree. What is larger costs no more memory than its bytes.
 const VALUES_MAX: usize = 32 * 1024;
@@ -36,6 +36,15 @@ impl Field<Tree> {
             Field::Value(Tree::Whole(Value::String(text))) => text.is_empty(),
             Field::Value(_) => false,
             Field::Other(given) => given.is_neutral(),
+        }
+    }
+
+    /// The value as it was sent, if it was kept; `true` and `false` are schemas too.
+    pub(crate) fn into_value(self) -> Option<Value> {
+        match self {
+            Field::Value(Tree::Whole(value)) => Some(value),
+            Field::Other(Given::Flag(flag)) => Some(Value::Bool(flag)),
+            Field::Value(Tree::TooLarge) | Field::Other(_) => None,
         }
     }
 }

@@ -5,7 +5,7 @@ use proptest::sample::select;
 
 use super::*;
 
-const NUMERIC_FIELDS: [&str; 24] = [
+const NUMERIC_FIELDS: [&str; 25] = [
     "n",
     "max_tokens",
     "max_completion_tokens",
@@ -30,6 +30,7 @@ const NUMERIC_FIELDS: [&str; 24] = [
     "model",
     "reasoning_effort",
     "thinking",
+    "parallel_tool_calls",
 ];
 
 const HOSTILE_VALUES: [&str; 22] = [

@@ -65,6 +65,7 @@ fn null_means_left_out_everywhere() {
         "response_format",
         "tools",
         "tool_choice",
+        "parallel_tool_calls",
         "functions",
         "function_call",
         "modalities",

@@ -244,6 +244,24 @@ fn tools_are_read_for_a_model_that_knows_them() {
 }
 
 #[test]
+fn calls_are_one_at_a_time_only_where_the_request_says_so() {
+    let ends_at_call = |flag: &str| {
+        let fields = format!(r#""tools":[{{"type":"function","function":{{"name":"f"}}}}]{flag}"#);
+        tools_of(&fields).unwrap().ends_at_call
+    };
+    assert!(ends_at_call(r#","parallel_tool_calls":false"#));
+    for often in ["", r#","parallel_tool_calls":true"#, r#","parallel_tool_calls":null"#] {
+        assert!(!ends_at_call(often), "{often}");
+    }
+    for value in ["0", "\"false\"", "[]", "{}"] {
+        for beside in ["", r#","tools":[{}],"tool_choice":"none""#] {
+            let fields = format!(r#""parallel_tool_calls":{value}{beside}"#);
+            refused(&fields, "parallel_tool_calls", &["true or false"]);
+        }
+    }
+}
+
+#[test]
 fn calls_of_earlier_turns_are_read() {
     let list = r#"[{"role":"assistant","content":null,"tool_calls":[
         {"id":"call_1","type":"function","function":{"name":"f","arguments":"{\"a\": 1}"}},
