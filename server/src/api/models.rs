@@ -7,18 +7,22 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use futures_util::FutureExt;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::Api;
 use super::error::ApiError;
 use super::framing::Framing;
-use super::waiting;
+use super::waiting::{self, Silence};
 use super::wire::given::shown;
 use crate::roster::{Lease, Names, NoModel, Served};
 use crate::shelf::{Entry, Offered, Shelf, tagged};
 
 /// When to come back if too many wait for a model to be loaded.
 const LOAD_RETRY: Duration = Duration::from_secs(10);
+/// How long a stream's headers wait for its model, so that a refusal has its own status.
+const FIRST_EVENT_TIME: Duration = Duration::from_secs(1);
 
 #[derive(Serialize)]
 pub(crate) struct ModelList {
@@ -103,8 +107,8 @@ pub(crate) async fn one(
     let roster = &api.app.roster;
     let refuse = |none| refusal(Some(&id), none);
     let wanted = roster.wanted(Some(&id)).await.map_err(refuse)?;
-    let mut model = if roster.is_loaded(&wanted) {
-        Model::of_loaded(&*roster.lease(wanted).await.map_err(refuse)?)
+    let mut model = if let Some(served) = roster.served(&wanted) {
+        Model::of_loaded(&served)
     } else {
         let entry = api.on_shelf(move |shelf| shelf.entry(&wanted.choice)).await?;
         let entry = entry.map_err(|error| {
@@ -159,6 +163,22 @@ impl Api {
     where
         Answer: Future<Output = Result<Response, ApiError>> + Send + 'static,
     {
+        self.with_model_after(name, framing.map(Silence::from), answer).await
+    }
+
+    /// The same with what is told on a stream while its model is being loaded.
+    ///
+    /// # Errors
+    /// As [`Api::with_model`].
+    pub(crate) async fn with_model_after<Answer>(
+        self: Arc<Api>,
+        name: Option<String>,
+        silence: Option<Silence>,
+        answer: impl FnOnce(Arc<Api>, Lease) -> Answer + Send + 'static,
+    ) -> Result<Response, ApiError>
+    where
+        Answer: Future<Output = Result<Response, ApiError>> + Send + 'static,
+    {
         let refuse = {
             let name = name.clone();
             move |none| refusal(name.as_deref(), none)
@@ -177,9 +197,13 @@ impl Api {
                 }
             }
         };
-        match framing {
-            Some(framing) if !is_loaded => Ok(waiting::until(leased, framing, keep_alive)),
-            _ => leased.await,
+        let Some(silence) = silence.filter(|_| !is_loaded) else {
+            return leased.await;
+        };
+        let mut leased = leased.boxed();
+        match timeout(FIRST_EVENT_TIME, &mut leased).await {
+            Ok(answered) => answered,
+            Err(_) => Ok(waiting::until(leased, silence, keep_alive)),
         }
     }
 

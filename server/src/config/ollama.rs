@@ -103,7 +103,7 @@ fn count(text: &str) -> Translated {
     if text == "0" { Default } else { same(text) }
 }
 
-/// `[scheme://]host[:port][/path]`, where host and port may be left out.
+/// `[scheme://]host[:port][/path]`, where host and port may be left out: without both it is this machine alone.
 fn listen(text: &str) -> Translated {
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
     let port_default = match scheme {
@@ -113,6 +113,8 @@ fn listen(text: &str) -> Translated {
     };
     let place = rest.split('/').next().unwrap_or_default();
     let (host, port) = match place.rsplit_once(':') {
+        // Go listens on all interfaces where there is a port and no host.
+        Some(("", port)) => ("0.0.0.0", port),
         // A bare IPv6 address has colons of its own.
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port),
         _ => (place, port_default),
@@ -128,16 +130,20 @@ fn listen(text: &str) -> Translated {
 }
 
 fn kv(text: &str) -> Translated {
-    match text {
-        "f16" | "q8_0" => same(text),
+    let text = text.to_ascii_lowercase();
+    match text.as_str() {
+        "f16" | "q8_0" => As(text),
         _ => Unknown("use --kv with f16 or q8_0"),
     }
 }
 
-/// Pages of this machine may always call an Ollama.
+/// Pages of this machine, and those inside of desktop programs, may always call an Ollama.
 fn origins(text: &str) -> Translated {
     let mut all = text.to_owned();
-    for host in ["localhost", "127.0.0.1"] {
+    for scheme in ["app", "file", "tauri", "vscode-webview", "vscode-file"] {
+        all.push_str(&format!(",{scheme}://*"));
+    }
+    for host in ["localhost", "127.0.0.1", "0.0.0.0"] {
         for scheme in ["http", "https"] {
             all.push_str(&format!(",{scheme}://{host},{scheme}://{host}:*"));
         }
@@ -169,7 +175,9 @@ mod tests {
     fn ollamas_forms_of_an_address_are_understood() {
         listens("0.0.0.0", Some("0.0.0.0:11434"));
         listens("0.0.0.0:8880", Some("0.0.0.0:8880"));
-        listens(":8880", Some("127.0.0.1:8880"));
+        listens(":8880", Some("0.0.0.0:8880"));
+        listens("http://:8880", Some("0.0.0.0:8880"));
+        listens("http://", Some("127.0.0.1:80"));
         listens("localhost:8880", Some("127.0.0.1:8880"));
         listens("http://10.0.0.2", Some("10.0.0.2:80"));
         listens("https://10.0.0.2/path", Some("10.0.0.2:443"));
@@ -178,6 +186,28 @@ mod tests {
         listens("::1", Some("[::1]:11434"));
         listens("gpu.example:8880", None);
         listens("10.0.0.2:port", None);
+    }
+
+    #[test]
+    fn the_pages_that_may_always_call_an_ollama_may_call_here() {
+        let As(text) = origins("https://chat.example") else {
+            panic!("there is a counterpart");
+        };
+        let entries: Vec<String> = text.split(',').map(str::to_owned).collect();
+        assert!(crate::http::Origins::read(&entries).is_some(), "{entries:?}");
+        for page in [
+            "https://chat.example",
+            "http://localhost",
+            "https://127.0.0.1:*",
+            "http://0.0.0.0:*",
+            "app://*",
+            "file://*",
+            "tauri://*",
+            "vscode-webview://*",
+            "vscode-file://*",
+        ] {
+            assert!(entries.iter().any(|entry| entry == page), "{page} is not in {text}");
+        }
     }
 
     #[test]
@@ -211,7 +241,7 @@ mod tests {
             ("OLLAMA_NUM_PARALLEL", " 4 "),
             ("OLLAMA_KEEP_ALIVE", "-1"),
             ("OLLAMA_DEBUG", "1"),
-            ("OLLAMA_KV_CACHE_TYPE", "q8_0"),
+            ("OLLAMA_KV_CACHE_TYPE", "Q8_0"),
         ]
         .map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let mut choices = Choices::new();

@@ -22,7 +22,7 @@ impl Notes {
     }
 
     /// Runs `answering` with these notes as the current ones.
-    pub(super) async fn around<F: Future>(self: Arc<Self>, answering: F) -> F::Output {
+    pub(crate) async fn around<F: Future>(self: Arc<Self>, answering: F) -> F::Output {
         NOTES.scope(self, answering).await
     }
 

@@ -33,6 +33,22 @@ impl Machine {
         }
     }
 
+    /// The same as if so many bytes more were free on this kind of device.
+    pub(crate) fn with(mut self, kind: DeviceKind, bytes: u64) -> Machine {
+        match (kind, &mut self.cards) {
+            (DeviceKind::Cpu, _) => self.free = self.free.map(|free| free.saturating_add(bytes)),
+            (DeviceKind::Cuda(index), Some(Ok(cards))) => {
+                if let Some(card) = cards.iter_mut().find(|card| card.index == index) {
+                    card.free_bytes = card
+                        .free_bytes
+                        .map(|free| free.saturating_add(bytes).min(card.memory_bytes));
+                }
+            }
+            (DeviceKind::Cuda(_), _) => {}
+        }
+        self
+    }
+
     /// This machine's processor and memory.
     pub(crate) fn host(&self) -> DeviceFacts {
         DeviceFacts::cpu(DeviceSpec::CPU, self.free)
@@ -93,9 +109,23 @@ fn free_memory() -> Option<u64> {
     let group = Path::new("/sys/fs/cgroup");
     let number = |name: &str| read(&group.join(name))?.trim().parse::<u64>().ok();
     match (number("memory.max"), number("memory.current")) {
-        (Some(most), Some(used)) => Some(machine.min(most.saturating_sub(used))),
+        (Some(most), Some(used)) => {
+            let cache = read(&group.join("memory.stat")).map_or(0, |text| page_cache(&text));
+            Some(machine.min(most.saturating_sub(used.saturating_sub(cache))))
+        }
         _ => Some(machine),
     }
+}
+
+/// Bytes of files that a control group's processes have read: they are counted as used, and make way when memory is
+/// needed. Source: the kernel's `cgroup-v2.rst`, `memory.stat`.
+fn page_cache(memory_stat: &str) -> u64 {
+    let bytes = |name: &str| {
+        let lines = memory_stat.lines().filter_map(|line| line.split_once(' '));
+        let mut values = lines.filter(|(key, _)| *key == name).map(|(_, value)| value.trim());
+        values.next().and_then(|value| value.parse::<u64>().ok()).unwrap_or(0)
+    };
+    bytes("inactive_file").saturating_add(bytes("active_file"))
 }
 
 fn read(path: &Path) -> Option<String> {
@@ -117,6 +147,28 @@ mod tests {
         let text = "MemTotal:       24684096 kB\nMemFree:        22500640 kB\nMemAvailable:   24074740 kB\n";
         assert_eq!(meminfo_available(text), Some(24_074_740 * 1024));
         assert_eq!(meminfo_available("MemTotal: 1 kB\n"), None);
+    }
+
+    #[test]
+    fn files_that_were_read_are_no_used_memory_of_a_control_group() {
+        let text = "anon 4096\nfile 300\ninactive_anon 7\ninactive_file 100\nactive_file 200\nworkingset 1\n";
+        assert_eq!(page_cache(text), 300);
+        assert_eq!(
+            page_cache("inactive_file 18446744073709551615\nactive_file 1\n"),
+            u64::MAX
+        );
+        assert_eq!(page_cache("active_file none\n"), 0);
+        assert_eq!(page_cache(""), 0);
+    }
+
+    #[test]
+    fn what_a_model_would_give_back_counts_as_free_up_to_what_a_card_has() {
+        let machine = machine(Ok(vec![card(0, "Tesla T4")]));
+        let machine = machine.with(DeviceKind::Cpu, 1 << 30);
+        let machine = machine.with(DeviceKind::Cuda(0), 1 << 60).with(DeviceKind::Cuda(7), 1);
+        assert_eq!(machine.host().memory, Some(2 << 30));
+        let free = machine.cards.unwrap().unwrap().first().unwrap().free_bytes;
+        assert_eq!(free, Some(16_000_000_000));
     }
 
     fn machine(cards: Result<Vec<CardStatus>, String>) -> Machine {

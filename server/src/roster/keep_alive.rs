@@ -11,19 +11,22 @@ pub(crate) enum KeepAlive {
     For(Duration),
 }
 
+/// Go's durations end at so many seconds, `i64::MAX` nanoseconds.
+const SECONDS_MAX: f64 = 9_223_372_036.0;
+
 impl KeepAlive {
     /// Not at all.
     pub(crate) const NONE: KeepAlive = KeepAlive::For(Duration::ZERO);
 
-    /// So many seconds; any number below zero means forever. None for what is no number.
+    /// So many seconds; any number below zero means forever, as does one that no clock of Go's counts. None for what is
+    /// no number.
     pub(crate) fn seconds(seconds: f64) -> Option<KeepAlive> {
         if seconds.is_nan() {
             return None;
         }
-        if seconds < 0.0 {
+        if !(0.0..=SECONDS_MAX).contains(&seconds) {
             return Some(KeepAlive::Forever);
         }
-        // Longer than a duration can hold is as good as forever.
         Some(Duration::try_from_secs_f64(seconds).map_or(KeepAlive::Forever, KeepAlive::For))
     }
 
@@ -89,6 +92,9 @@ mod tests {
             ("-1", Some(KeepAlive::Forever)),
             ("-1m", Some(KeepAlive::Forever)),
             ("99999999999999999999h", Some(KeepAlive::Forever)),
+            ("9223372036s", lasting(9_223_372_036.0)),
+            ("9223372037s", Some(KeepAlive::Forever)),
+            ("2562048h", Some(KeepAlive::Forever)),
             ("", None),
             ("-", None),
             ("m", None),

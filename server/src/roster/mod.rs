@@ -12,7 +12,7 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::watch;
 
@@ -49,6 +49,13 @@ pub(crate) trait Loader: Send + Sync + 'static {
     /// # Errors
     /// A store has it, and its files are not as they should be.
     fn find(&self, name: &str) -> Result<Option<Wanted>, LoadError>;
+
+    /// Whether the model's files are as they should be, and whether it would fit if all of `beside` had left: what fails
+    /// here makes nobody leave. Blocks for a moment.
+    ///
+    /// # Errors
+    /// `Broken`: it cannot be loaded at all.
+    fn check(&self, choice: &ModelChoice, beside: &[Arc<Served>]) -> Result<(), LoadError>;
 
     /// Loads a model, which may take minutes, so that it fits `beside` what is loaded already. Blocks.
     ///
@@ -136,14 +143,26 @@ impl Roster {
     pub(crate) fn residents(&self) -> Vec<Resident> {
         let state = self.inner.state();
         let resident = |entry: &Entry| {
+            // Its time has come, and it is about to be let go.
+            let is_over = entry.expires().is_some_and(|at| at <= Instant::now());
+            let served = entry.served().filter(|_| !is_over)?;
             Some(Resident {
-                served: Arc::clone(entry.served()?),
+                served: Arc::clone(served),
                 until: entry.until(),
             })
         };
         let mut residents: Vec<Resident> = state.iter().filter_map(resident).collect();
         residents.sort_by_key(|resident| (resident.until.is_some(), std::cmp::Reverse(resident.until)));
         residents
+    }
+
+    /// The model under the wanted name, if it is loaded under that: to look at, not to use.
+    pub(crate) fn served(&self, wanted: &Wanted) -> Option<Arc<Served>> {
+        let state = self.inner.state();
+        let entry = state.iter().find(|entry| entry.key == wanted.key)?;
+        entry.served()?;
+        let face = entry.faces().iter().find(|face| face.name == wanted.face)?;
+        Some(Arc::clone(&face.served))
     }
 
     /// What names mean.

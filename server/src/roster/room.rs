@@ -7,7 +7,8 @@ use tokio::sync::watch;
 use tokio::time::sleep_until;
 
 use super::entry::{Entry, Face, Stage};
-use super::{Inner, LoadError, Roster, Served, Wanted};
+use super::{Inner, LoadError, Loader, Roster, Served, Wanted};
+use crate::config::ModelChoice;
 
 /// Time for the last reader of a model, such as a scrape, to let it go.
 const RELEASE_TIME_MAX: Duration = Duration::from_secs(2);
@@ -40,12 +41,22 @@ impl Roster {
                 id = due => {
                     let is_due = |entry: &Entry| entry.id == id && entry.expires().is_some_and(|at| at <= Instant::now());
                     if let Some(leaving) = inner.begin_leaving(is_due) {
-                        Arc::clone(&inner).finish_leaving(leaving).await;
+                        inner.finish_leaving(leaving, None).await;
                     }
                 }
             }
         }
     }
+}
+
+/// How far a model is that leaves.
+enum Parting {
+    /// Nobody holds it any more: it can be unloaded.
+    Free(Vec<Face>),
+    /// Requests hold it.
+    Held,
+    /// It takes requests again, or it is gone already.
+    Over,
 }
 
 impl Inner {
@@ -83,42 +94,61 @@ impl Inner {
 
     async fn load_in_turn(self: &Arc<Inner>, id: u64, wanted: &Wanted) -> Result<Served, LoadError> {
         let started = Instant::now();
+        let mut is_checked = false;
         loop {
+            // What leaves anyway may make room enough.
+            self.wait_until_none_leaves().await;
             if !self.is_awaited(id) {
                 return Err(LoadError::Broken("nobody waits for the model any more".to_owned()));
             }
-            if self.loaded_count() >= self.bounds.loaded_max && self.make_room().await {
-                continue;
-            }
-            let (inner, choice) = (Arc::clone(self), wanted.choice.clone());
-            let loading = tokio::task::spawn_blocking(move || {
-                let beside: Vec<_> = inner
-                    .state()
-                    .iter()
-                    .filter_map(|entry| entry.served().cloned())
-                    .collect();
-                inner.loader.load(&choice, &beside)
-            });
-            let loaded = loading.await.unwrap_or_else(|error| {
-                tracing::error!(%error, "loading a model panicked");
-                Err(LoadError::Broken(
-                    "loading the model failed: the server's log says more".to_owned(),
-                ))
-            });
-            match loaded {
-                Err(LoadError::NoRoom(why)) => {
-                    if !self.make_room().await {
-                        return Err(LoadError::NoRoom(why));
+            let mut refused = None;
+            if self.loaded_count() < self.bounds.loaded_max {
+                let loading = self.with_loader(wanted, |loader, choice, beside| loader.load(choice, beside));
+                match loading.await {
+                    Err(LoadError::NoRoom(why)) => refused = Some(why),
+                    Err(broken) => return Err(broken),
+                    Ok(served) => {
+                        let seconds = started.elapsed().as_secs_f64();
+                        tracing::info!(model = %served.card.id, seconds, "loaded a model");
+                        return Ok(served);
                     }
                 }
-                Ok(served) => {
-                    let seconds = started.elapsed().as_secs_f64();
-                    tracing::info!(model = %served.card.id, seconds, "loaded a model");
-                    return Ok(served);
-                }
-                broken @ Err(LoadError::Broken(_)) => return broken,
+            }
+            if !is_checked {
+                // No other model shall leave for one that cannot be loaded.
+                let checking = self.with_loader(wanted, |loader, choice, beside| loader.check(choice, beside));
+                checking.await?;
+                is_checked = true;
+            }
+            if !self.make_room(id).await
+                && let Some(why) = refused
+            {
+                return Err(LoadError::NoRoom(why));
             }
         }
+    }
+
+    /// Lets the loader do `work` for a model beside what is loaded. It may take its time.
+    async fn with_loader<T: Send + 'static>(
+        self: &Arc<Inner>,
+        wanted: &Wanted,
+        work: fn(&dyn Loader, &ModelChoice, &[Arc<Served>]) -> Result<T, LoadError>,
+    ) -> Result<T, LoadError> {
+        let (inner, choice) = (Arc::clone(self), wanted.choice.clone());
+        let working = tokio::task::spawn_blocking(move || {
+            let beside: Vec<_> = inner
+                .state()
+                .iter()
+                .filter_map(|entry| entry.served().cloned())
+                .collect();
+            work(&*inner.loader, &choice, &beside)
+        });
+        working.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "loading a model panicked");
+            Err(LoadError::Broken(
+                "loading the model failed: the server's log says more".to_owned(),
+            ))
+        })
     }
 
     fn is_awaited(&self, id: u64) -> bool {
@@ -131,9 +161,9 @@ impl Inner {
     }
 
     /// Unloads one model: an idle one if there is one, the one that was used longest ago; the configured one last. If all
-    /// are busy, the next one takes no new requests until it has left, or the asking model would wait for ever. Returns
+    /// are busy, the next one takes no new requests until it has left, or the `asking` model would wait for ever. Returns
     /// false if nothing is loaded.
-    async fn make_room(self: &Arc<Inner>) -> bool {
+    async fn make_room(&self, asking: u64) -> bool {
         let victim = {
             let state = self.state();
             let ready = state.iter().filter(|entry| matches!(entry.stage, Stage::Ready(_)));
@@ -146,7 +176,7 @@ impl Inner {
         match victim {
             Some(id) => {
                 if let Some(leaving) = self.begin_leaving(|entry| entry.id == id) {
-                    Arc::clone(self).finish_leaving(leaving).await;
+                    self.finish_leaving(leaving, Some(asking)).await;
                 }
                 true
             }
@@ -182,23 +212,16 @@ impl Inner {
         Some(entry.id)
     }
 
-    /// Waits for the last request, then for the engines, then for the memory.
-    async fn finish_leaving(self: Arc<Inner>, id: u64) {
+    /// Waits for the last request, then for the engines, then for the memory. If nobody waits for the `asking` model any
+    /// more, which this one leaves for, it stays.
+    async fn finish_leaving(&self, id: u64, asking: Option<u64>) {
         let mut changes: watch::Receiver<u64> = self.changes.subscribe();
         let faces = loop {
             changes.mark_unchanged();
-            let leaving = {
-                let mut state = self.state();
-                let entry = state.iter_mut().find(|entry| entry.id == id);
-                match entry.map(|entry| (entry.users, &mut entry.stage)) {
-                    Some((0, Stage::Leaving(faces))) => Some(std::mem::take(faces)),
-                    Some((_, Stage::Leaving(_))) => None,
-                    _ => return,
-                }
-            };
-            match leaving {
-                Some(faces) => break faces,
-                None => drop(changes.changed().await),
+            match self.parting(id, asking) {
+                Parting::Free(faces) => break faces,
+                Parting::Held => drop(changes.changed().await),
+                Parting::Over => return self.changed(),
             }
         };
         let name = faces
@@ -213,6 +236,32 @@ impl Inner {
         self.state().retain(|entry| entry.id != id);
         self.changed();
     }
+
+    fn parting(&self, id: u64, asking: Option<u64>) -> Parting {
+        let mut state = self.state();
+        let is_wanted = |asking: u64| state.iter().any(|entry| entry.id == asking && entry.users > 0);
+        let must_leave = asking.is_none_or(is_wanted);
+        let Some(entry) = state.iter_mut().find(|entry| entry.id == id) else {
+            return Parting::Over;
+        };
+        let Stage::Leaving(faces) = &mut entry.stage else {
+            return Parting::Over;
+        };
+        if entry.users == 0 {
+            return Parting::Free(std::mem::take(faces));
+        }
+        // Nobody watches over engines that failed on their way out: they must not come back.
+        if must_leave || faces.iter().all(has_failed) {
+            return Parting::Held;
+        }
+        entry.stage = Stage::Ready(std::mem::take(faces));
+        Parting::Over
+    }
+}
+
+fn has_failed(face: &Face) -> bool {
+    let engines = face.served.engines.status();
+    engines.iter().all(|engine| engine.state == engine::EngineState::Failed)
 }
 
 /// Ends the engines and waits until their memory is free. Blocks.

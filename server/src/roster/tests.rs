@@ -10,6 +10,10 @@ impl Loader for Nobody {
         Ok(None)
     }
 
+    fn check(&self, _choice: &ModelChoice, _beside: &[Arc<Served>]) -> Result<(), LoadError> {
+        Ok(())
+    }
+
     fn load(&self, _choice: &ModelChoice, _beside: &[Arc<Served>]) -> Result<Served, LoadError> {
         Err(LoadError::Broken("there is no other model".to_owned()))
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use library::store;
+use models::PlacementError;
 
 use super::model::{self, Facts, Opened};
 use super::{memory, start_engines};
@@ -30,11 +31,15 @@ pub(super) struct Ready {
 impl ModelLoader {
     /// Everything that takes time: the file, the weights, the engines.
     ///
-    /// * `beside`  what is loaded already and stays
+    /// * `beside`  what is loaded already and stays; the processor takes over what the devices cannot hold only if they
+    ///   could not hold it either without these
     pub(super) fn ready(&self, config: &Config, beside: &[Arc<Served>]) -> Result<Ready, Failure> {
         let started = Instant::now();
         let opened = Opened::open(config)?;
         let plan = memory::plan(config, &opened, beside)?;
+        if !beside.is_empty() && memory::spills(config, &plan) {
+            return Err(spilled());
+        }
         self.metrics.show_model(&opened.card.id);
         let (model, engines) = start_engines(config, opened.gguf, &plan)?;
         let mut card = opened.card;
@@ -74,10 +79,14 @@ impl ModelLoader {
         })
     }
 
-    /// The configuration as it is for a model that nobody configured: what was said of the context is a wish.
+    /// The configuration as it is for a model that nobody configured: what was said of the context is a wish, and its
+    /// cache is as large as there is room, which whoever named a size of cache knew for the configured model alone.
     fn config_for(&self, choice: &ModelChoice) -> Config {
         let mut config = self.config.clone();
         config.is_context_wish = true;
+        if *choice != self.config.model {
+            config.kv_tokens = None;
+        }
         config.model = choice.clone();
         config
     }
@@ -89,6 +98,22 @@ impl Loader for ModelLoader {
             return Ok(None);
         };
         wanted(&choice).map(Some).map_err(|failure| told(name, &failure))
+    }
+
+    fn check(&self, choice: &ModelChoice, beside: &[Arc<Served>]) -> Result<(), LoadError> {
+        let config = self.config_for(choice);
+        let alone = Opened::open(&config).and_then(|opened| Ok(memory::plan_alone(&config, &opened, beside)?));
+        let name = choice.to_string();
+        match alone {
+            Ok(_) => Ok(()),
+            Err(failure) if lacks_room(&failure) => {
+                tracing::error!(model = name, error = %failure, "a model is too large for this machine");
+                Err(LoadError::Broken(format!(
+                    "model {name} requires more memory than this machine has: {failure}"
+                )))
+            }
+            Err(failure) => Err(told(&name, &failure)),
+        }
     }
 
     fn load(&self, choice: &ModelChoice, beside: &[Arc<Served>]) -> Result<Served, LoadError> {
@@ -107,13 +132,45 @@ impl Loader for ModelLoader {
 
 /// What a client is told of a failure; the log says all.
 fn told(name: &str, failure: &Failure) -> LoadError {
+    if is_spilled(failure) {
+        tracing::info!(model = name, "a model fits the devices only when another has left");
+        return LoadError::NoRoom(format!(
+            "model {name} requires more memory than is available beside the models that are loaded"
+        ));
+    }
     tracing::error!(model = name, error = %failure, "a model could not be loaded");
     match failure {
-        Failure::Config(ConfigError::NoMemory { .. } | ConfigError::Placement(_)) => LoadError::NoRoom(format!(
+        failure if lacks_room(failure) => LoadError::NoRoom(format!(
             "model {name} requires more memory than is available: {failure}"
         )),
+        // It says how many devices can share the model, and names no file.
+        Failure::Config(ConfigError::Placement(_)) => {
+            LoadError::Broken(format!("model {name} could not be loaded: {failure}"))
+        }
         _ => LoadError::Broken(format!("model {name} could not be loaded: the server's log says why")),
     }
+}
+
+/// Whether it may go well with more memory.
+fn lacks_room(failure: &Failure) -> bool {
+    let is_memory = |error: &PlacementError| matches!(error, PlacementError::Memory { .. });
+    match failure {
+        Failure::Config(ConfigError::NoMemory { .. }) => true,
+        Failure::Config(ConfigError::Placement(PlacementError::Nothing { tried })) => {
+            tried.iter().any(|(_, error)| is_memory(error))
+        }
+        Failure::Config(ConfigError::Placement(error)) => is_memory(error),
+        _ => false,
+    }
+}
+
+/// Why a model is not spread to the processor: without the others the devices may hold it. Nothing else was tried.
+fn spilled() -> Failure {
+    ConfigError::Placement(PlacementError::Nothing { tried: Vec::new() }).into()
+}
+
+fn is_spilled(failure: &Failure) -> bool {
+    matches!(failure, Failure::Config(ConfigError::Placement(PlacementError::Nothing { tried })) if tried.is_empty())
 }
 
 /// What a choice means to the roster.

@@ -10,7 +10,7 @@ use axum::response::Response;
 use library::store::ModelName;
 
 use super::options::{keep_alive, options};
-use super::reply::{Call, Reply, without_text};
+use super::reply::{Call, Reply, sign_of_life, without_text};
 use super::request::Request;
 use super::thought::thought;
 use super::{AnyJson, Endpoint, OllamaError, prompt};
@@ -18,6 +18,7 @@ use crate::api::Api;
 use crate::api::check::{self, Tools};
 use crate::api::error::ApiError;
 use crate::api::framing::Framing;
+use crate::api::waiting::Silence;
 use crate::api::wire::{Field, Given};
 use crate::http::RequestId;
 use crate::roster::{KeepAlive, Lease};
@@ -57,7 +58,12 @@ async fn answer(
         return Ok(without_text(endpoint, &name, "unload")?);
     }
     let streams = check::flag_or("stream", &request.stream, true)? && !is_empty;
-    let framing = streams.then_some(Framing::Lines);
+    let shown = name.clone();
+    let own_name = api.app.roster.names().own_name().to_owned();
+    let silence = streams.then(|| Silence {
+        framing: Framing::Lines,
+        sign: Box::new(move || sign_of_life(endpoint, shown.as_deref().unwrap_or(&own_name))),
+    });
     let asked = name.clone();
     let work = async move |api: Arc<Api>, model: Lease| {
         let loaded = Instant::now();
@@ -73,7 +79,7 @@ async fn answer(
         };
         generated(&api, &model, call, request_id, request).await
     };
-    Ok(api.with_model(name, framing, work).await?)
+    Ok(api.with_model_after(name, silence, work).await?)
 }
 
 async fn generated(

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use axum::body::Bytes;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use chat::ToolCall;
@@ -17,7 +18,7 @@ use crate::api::generation::{Generation, Step};
 use crate::api::logprobs::TokenNamer;
 use crate::api::sse::{Events, Narrator};
 use crate::api::wire::chat::TokenLogprob;
-use crate::api::wire::json::json_response;
+use crate::api::wire::json::{self, json_response};
 use crate::api::wire::reply::FinishReason;
 use crate::date::rfc3339_nanos;
 use crate::roster::Lease;
@@ -160,6 +161,12 @@ pub(super) fn without_text(endpoint: Endpoint, model: &str, reason: &'static str
     let mut line = Line::new(endpoint, model, "", "");
     (line.done, line.done_reason) = (true, Some(reason));
     whole(&line)
+}
+
+/// A line without text: lines have no comments, and empty ones break clients.
+pub(super) fn sign_of_life(endpoint: Endpoint, model: &str) -> Option<Bytes> {
+    let line = json::to_line(&Line::new(endpoint, model, "", "")).ok()?;
+    Some(Framing::Lines.frame(&line))
 }
 
 fn whole(line: &Line<'_>) -> Result<Response, ApiError> {
