@@ -348,6 +348,75 @@ fn a_copy_has_a_name_of_its_own_and_goes_without_taking_anything_from_ollama() {
 }
 
 #[test]
+fn names_that_mean_another_model_are_neither_written_nor_deleted() {
+    let store = Store::new();
+    let server = store.serve_with("deepseek-r1:32b", &["--aliases", "gpt-4o-mini=small"]);
+    let ask = |method: &str, path: &str, body: Value| send(&server, method, path, &body);
+    ask("POST", "/api/copy", json!({"source": "small", "destination": "mine"}));
+    let before = names(&server);
+    for name in [
+        "mine:nothink",
+        "gpt-4o-mini",
+        "gpt-4o-mini:latest",
+        "library/gpt-4o-mini",
+        "default",
+        "deepseek-r1:32b",
+        "library/DeepSeek-R1:32B",
+    ] {
+        for (method, path, body) in [
+            ("DELETE", "/api/delete", json!({"model": name})),
+            ("POST", "/api/copy", json!({"source": "mine", "destination": name})),
+            (
+                "POST",
+                "/api/create",
+                json!({"model": name, "from": "mine", "system": "Other."}),
+            ),
+        ] {
+            check_refused(&ask(method, path, body), 409, &["stands for another model"]);
+        }
+    }
+    assert_eq!(names(&server), before);
+    assert_eq!(ask("DELETE", "/api/delete", json!({"model": "mine"})).status, 200);
+}
+
+#[test]
+fn a_model_that_only_has_another_standing_in_for_it_is_pulled() {
+    let folder = tempfile::tempdir().unwrap();
+    let pull = |more: &str| {
+        let mut serving = command();
+        serving
+            .args([
+                "serve",
+                "--model",
+                "tiny",
+                "--devices",
+                "cpu",
+                "--listen",
+                "127.0.0.1:0",
+            ])
+            .args(["--pull-hosts", "registry.invalid", more])
+            .env("HOME", folder.path());
+        let server = Server::spawn(serving);
+        send(
+            &server,
+            "POST",
+            "/api/pull",
+            &json!({"model": "deepseek-r1:32b", "stream": false}),
+        )
+    };
+    check_refused(&pull("--manage-models=true"), 403, &["registry.ollama.ai"]);
+    for settings in ["--manage-models=false", "--any-model"] {
+        let taken = pull(settings);
+        assert_eq!(
+            (taken.status, taken.body.contains("success")),
+            (200, true),
+            "{}",
+            taken.body
+        );
+    }
+}
+
+#[test]
 fn a_model_is_made_of_another_with_other_parameters_and_texts() {
     let store = Store::new();
     let server = serve(&store, &[]);

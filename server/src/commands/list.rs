@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use super::{Environment, columns};
-use crate::config::{hub_cache, own_store, stores};
+use super::columns;
+use crate::config::{Config, Said};
 use crate::failure::Failure;
 
 /// One line of the list.
@@ -20,9 +20,10 @@ struct Row {
 /// Prints those whose names begin with `prefix`; a manifest that cannot be read is said on stderr and left out.
 ///
 /// # Errors
-/// None that are known.
-pub(super) fn run(prefix: &str, environment: &Environment) -> Result<ExitCode, Failure> {
-    let listing = library::store::list(&stores(&own_store(environment), environment));
+/// The settings cannot be understood.
+pub(super) fn run(prefix: &str, said: &Said) -> Result<ExitCode, Failure> {
+    let places = Config::resolve(said)?.places();
+    let listing = library::store::list(&places.stores);
     for refused in &listing.refused {
         crate::warn(refused);
     }
@@ -32,7 +33,7 @@ pub(super) fn run(prefix: &str, environment: &Environment) -> Result<ExitCode, F
         bytes: model.bytes,
         modified: model.modified,
     });
-    let cached = hub_cache(environment).into_iter().flat_map(|cache| cache.list());
+    let cached = places.hub.into_iter().flat_map(|cache| cache.list());
     let cached = cached.map(|model| Row {
         name: model.name.to_string(),
         id: None,

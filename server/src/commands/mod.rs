@@ -164,8 +164,8 @@ pub(crate) fn words(name: &str, given: &ArgMatches) -> Option<Words> {
 pub(crate) fn run(words: &Words, said: &Said) -> Result<ExitCode, Failure> {
     match words {
         Words::Completions(shell) => completions::run(*shell),
-        Words::List { prefix } => list::run(prefix, &said.environment),
-        Words::Show(words) => show::run(words, &said.environment),
+        Words::List { prefix } => list::run(prefix, said),
+        Words::Show(words) => show::run(words, said),
         Words::Run(words) => run::run(words, said),
         Words::Pull(words) => pull::run(words, said),
         Words::Copy { from, to, host } => {

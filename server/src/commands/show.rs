@@ -10,8 +10,8 @@ use library::store::StoredModel;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Environment, columns, model, switch};
-use crate::config::ModelChoice;
+use super::{columns, model, switch};
+use crate::config::{Config, ModelChoice, Said};
 use crate::failure::Failure;
 use crate::logging::safe;
 use crate::{shelf, start};
@@ -88,8 +88,9 @@ pub(super) fn words(given: &ArgMatches) -> ShowWords {
 ///
 /// # Errors
 /// No such model, or its files are not as they should be.
-pub(super) fn run(words: &ShowWords, environment: &Environment) -> Result<ExitCode, Failure> {
-    let choice = ModelChoice::of(&words.model, environment)?;
+pub(super) fn run(words: &ShowWords, said: &Said) -> Result<ExitCode, Failure> {
+    let own = Config::resolve(said)?.store;
+    let choice = ModelChoice::among(&words.model, &own, &said.environment)?;
     let (gguf, stored) = start::open_with_store(&choice)?;
     let name = start::id(&choice, &gguf);
     let shown = Shown::of(name.clone(), &gguf, stored.as_ref());

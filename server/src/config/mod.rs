@@ -20,7 +20,7 @@ use crate::http::{HttpLimits, Origins};
 use crate::roster::{Alias, KeepAlive};
 use crate::shelf::{Places, Rules};
 
-pub(crate) use choice::{ModelChoice, hub_cache, own_store, stores};
+pub(crate) use choice::{ModelChoice, hub_cache, stores};
 pub(crate) use error::{ConfigError, Source};
 use read::Reader;
 pub(crate) use read::split;

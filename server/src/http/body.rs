@@ -106,14 +106,12 @@ impl HttpBody for MeasuredBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         loop {
             let is_over = self.verdict.fault() == Some(Fault::TooLarge);
-            if self.deadline.as_mut().poll(cx).is_ready() {
+            // First what has come: the sender is not slow whose bytes have waited for us.
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx)? else {
+                ready!(self.deadline.as_mut().poll(cx));
                 return self.fail(if is_over { TOO_LARGE } else { TOO_SLOW });
-            }
-            let Some(Ok(frame)) = ready!(
-                Pin::new(&mut self.body)
-                    .poll_frame(cx)?
-                    .map(|frame| frame.map(Ok::<_, ()>))
-            ) else {
+            };
+            let Some(frame) = frame else {
                 return if is_over {
                     self.fail(TOO_LARGE)
                 } else {

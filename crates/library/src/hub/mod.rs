@@ -1,5 +1,5 @@
 //! Models of the Hugging Face hub, `hf:owner/repo[:file]`: their names, which of a repository's files is meant, and where
-//! the hub's own tools keep what they have downloaded. That cache is only ever read.
+//! the hub's own tools keep what they have downloaded. Only a pull writes to that cache.
 
 mod cache;
 mod choose;

@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use library::store::StoreError;
 use serde::Deserialize;
 
-use super::files::{refused, store_name, text};
+use super::files::{refused, text};
 use super::{AnyJson, OllamaError};
 use crate::api::Api;
 use crate::api::wire::Given;
@@ -33,7 +33,7 @@ pub(super) async fn copy(
         given.ok_or_else(|| OllamaError::bad_request(format!("{field} is required: give a model's name")))
     };
     let source = required("source", request.source)?;
-    let destination = store_name(&required("destination", request.destination)?)?;
+    let destination = api.own_name(&required("destination", request.destination)?)?;
     let target = api.target(&source).await?;
     let ModelChoice::Stored { name: from, .. } = target else {
         return Err(not_in_a_store(&source));

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::copy::not_in_a_store;
-use super::files::{flag, name_of, refused, reply, store_name, text};
+use super::files::{flag, name_of, refused, reply, text};
 use super::pull::{Status, lines};
 use super::{AnyJson, OllamaError};
 use crate::api::Api;
@@ -50,7 +50,7 @@ pub(super) async fn create(
 ) -> Result<Response, OllamaError> {
     api.require_changeable(&headers)?;
     let asked = name_of(&request.model, &request.name)?;
-    let name = store_name(&asked)?;
+    let name = api.own_name(&asked)?;
     let is_streamed = flag("stream", &request.stream, true)?;
     let origin = match text("from", request.from.clone())?.filter(|from| !from.is_empty()) {
         Some(from) => Origin::Model(stored(&api, &from).await?),

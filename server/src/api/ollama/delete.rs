@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use library::hub::HubName;
 use serde::Deserialize;
 
 use super::files::{name_of, refused};
 use super::{AnyJson, OllamaError};
 use crate::api::Api;
 use crate::api::wire::Given;
-use crate::config::ModelChoice;
 use crate::shelf::ShelfError;
 
 #[derive(Default, Deserialize)]
@@ -28,22 +28,22 @@ pub(super) async fn delete(
 ) -> Result<(), OllamaError> {
     api.require_changeable(&headers)?;
     let asked = name_of(&request.model, &request.name)?;
-    let target = api.target(&asked).await?;
-    if target == api.app.shelf.configured() {
-        return Err(OllamaError::Own {
-            status: StatusCode::CONFLICT,
-            message: "this is the model that the server was started with: it stays while the server runs".to_owned(),
-        });
-    }
-    let ModelChoice::Stored { name, .. } = target else {
+    if HubName::is_meant(&asked) {
         return Err(OllamaError::Own {
             status: StatusCode::FORBIDDEN,
-            message: "this model is in the cache of the hub's own tools, which is only read: remove it with them"
-                .to_owned(),
+            message: "models of the hub are in its own tools' cache: remove them with those".to_owned(),
         });
+    }
+    let name = api.own_name(&asked)?;
+    let is_ours = {
+        let name = name.clone();
+        api.with_shelf(move |shelf| Ok(shelf.places.own.store().has(&name)))
+            .await?
     };
-    // Replies under way go on: a loaded model needs its files no more.
-    api.app.roster.forget_name(&asked).await.ok();
+    if is_ours {
+        // Replies under way go on: a loaded model needs its files no more.
+        api.app.roster.forget_name(&asked).await.ok();
+    }
     api.with_shelf(move |shelf| {
         let deleted = shelf.places.own.delete(&shelf.places.stores, &name);
         let deleted = deleted.map(|()| tracing::info!(%name, "a client has deleted a model"));

@@ -13,6 +13,7 @@ use super::OllamaError;
 use crate::api::Api;
 use crate::api::wire::{Given, json};
 use crate::config::ModelChoice;
+use crate::roster::Meaning;
 use crate::shelf::{Shelf, ShelfError};
 
 /// Characters of a name that an answer repeats.
@@ -38,6 +39,30 @@ impl Api {
         let (names, asked) = (self.app.roster.names().clone(), name.to_owned());
         let found = self.on_shelf(move |shelf| shelf.meant(&names, &asked)).await?;
         found.map(|(choice, _)| choice).ok_or_else(|| not_found(name))
+    }
+
+    /// The store's name that `text` is, for what is written or removed under it: no name that stands for another.
+    ///
+    /// # Errors
+    /// It is no name, or here it means another model.
+    pub(super) fn own_name(&self, text: &str) -> Result<ModelName, OllamaError> {
+        let own = store_name(text)?;
+        let short = own.to_string();
+        let means_itself = |spelled: &str| {
+            let meaning = self.app.roster.names().meaning(Some(spelled));
+            matches!(meaning, Meaning::Stored { name, skips_thought } if name == spelled && !skips_thought)
+        };
+        let configured = self.app.shelf.configured();
+        let is_configured = matches!(configured, ModelChoice::Stored { name, .. } if name.is_same(&own));
+        if means_itself(text) && means_itself(&short) && !is_configured {
+            return Ok(own);
+        }
+        Err(OllamaError::Own {
+            status: StatusCode::CONFLICT,
+            message: format!(
+                "{short} stands for another model here, or is the one that the server was started with, which stays as it is"
+            ),
+        })
     }
 
     /// Whether the client that sent `headers` may change which models there are.

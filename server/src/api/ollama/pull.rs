@@ -21,6 +21,7 @@ use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::framing::Framing;
 use crate::api::wire::{Given, json};
+use crate::roster::Meaning;
 use crate::shelf::{Ended, PullName, Pulls, Told};
 
 /// How long an answer waits for more to tell than that a download has begun, so that a refusal has its own status.
@@ -144,12 +145,16 @@ pub(super) async fn pull(
 
 /// Whether a model of this name can be used as it is.
 async fn is_there(api: &Arc<Api>, name: &str) -> bool {
-    let Ok(target) = api.target(name).await else {
-        return false;
-    };
-    api.with_shelf(move |shelf| Ok(shelf.has(&target)))
-        .await
-        .unwrap_or_default()
+    let (names, asked) = (api.app.roster.names().clone(), name.to_owned());
+    let looked = api.on_shelf(move |shelf| match names.meaning(Some(&asked)) {
+        Meaning::Configured { .. } => true,
+        Meaning::Stored { name, .. } => {
+            let is_stored = shelf.find(&name).is_some_and(|choice| shelf.has(&choice));
+            // One that stands in for it is not it, and is taken for it only where it cannot be fetched.
+            is_stored || names.any_model || !shelf.rules.is_changeable && names.stands_in(&name)
+        }
+    });
+    looked.await.unwrap_or_default()
 }
 
 /// Without TLS only where the operator has written so: who asks may not decide it.
@@ -179,7 +184,7 @@ fn refusal(error: &PullError) -> OllamaError {
         PullError::Host { .. } | PullError::PrivateAddress { .. } => StatusCode::FORBIDDEN,
         PullError::SignIn { .. } | PullError::Gated { .. } => StatusCode::FORBIDDEN,
         PullError::NoSuchModel | PullError::NoSuchRepo { .. } | PullError::Choice(_) => StatusCode::NOT_FOUND,
-        PullError::NotGguf => StatusCode::BAD_REQUEST,
+        PullError::NotGguf | PullError::Adapter => StatusCode::BAD_REQUEST,
         PullError::Busy => StatusCode::CONFLICT,
         PullError::DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
         PullError::Disk(_) | PullError::Store(_) | PullError::Setting { .. } | PullError::Token => {
