@@ -13,6 +13,9 @@ use crate::config::ModelChoice;
 /// Time for the last reader of a model, such as a scrape, to let it go.
 const RELEASE_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// What a loader is to do for a model beside those that are loaded.
+type Work<T> = fn(&dyn Loader, &ModelChoice, &[Arc<Served>]) -> Result<T, LoadError>;
+
 impl Roster {
     /// Unloads what has been idle for its time, until the program ends.
     pub(crate) async fn tend(self) {
@@ -129,11 +132,7 @@ impl Inner {
     }
 
     /// Lets the loader do `work` for a model beside what is loaded. It may take its time.
-    async fn with_loader<T: Send + 'static>(
-        self: &Arc<Inner>,
-        wanted: &Wanted,
-        work: fn(&dyn Loader, &ModelChoice, &[Arc<Served>]) -> Result<T, LoadError>,
-    ) -> Result<T, LoadError> {
+    async fn with_loader<T: Send + 'static>(self: &Arc<Inner>, wanted: &Wanted, work: Work<T>) -> Result<T, LoadError> {
         let (inner, choice) = (Arc::clone(self), wanted.choice.clone());
         let working = tokio::task::spawn_blocking(move || {
             let beside: Vec<_> = inner

@@ -30,7 +30,7 @@ pub(super) fn plan(config: &Config, opened: &Opened, beside: &[Arc<Served>]) -> 
 /// The same as if all that is loaded had left: what is impossible then is impossible.
 ///
 /// # Errors
-/// As [`plan`].
+/// As [`plan()`].
 pub(super) fn plan_alone(config: &Config, opened: &Opened, beside: &[Arc<Served>]) -> Result<Plan, ConfigError> {
     let mut kinds: Vec<DeviceKind> = vec![DeviceKind::Cpu];
     for spec in &config.devices {
