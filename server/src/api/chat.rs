@@ -43,8 +43,7 @@ pub(crate) async fn create(
         } = check::chat_request(request, &api.rules(&model))?;
         let tools = options.tools.offered.clone();
         let (prompt, start) = api.prompt(&model, messages, tools, thinking).await?;
-        let mut submitted = api.submit(&model, vec![prompt], start, &options, request_id).await?;
-        submitted.generation.hold_to(&options.tools);
+        let submitted = api.submit(&model, vec![prompt], start, &options, request_id).await?;
         let reply = Reply::new(&model, showing, &options);
         api.deliver(submitted, reply, options.delivery).await
     };

@@ -9,7 +9,6 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
-use super::check::Tools;
 use super::error::ApiError;
 use super::wire::reply::{CompletionTokensDetails, FinishReason, PromptTokensDetails, Usage};
 use crate::drain::Drain;
@@ -40,6 +39,8 @@ pub(crate) struct Choice {
     pub(crate) decoder: ReplyDecoder,
     /// Tells calls of tools from its text, where there are tools.
     pub(crate) tools: Option<ToolCallParser>,
+    /// Whether it is over after its first call of one.
+    pub(crate) ends_at_call: bool,
     /// Tokens of its prompt, for the first choice of each prompt; 0 for its siblings, which share it.
     pub(crate) prompt_tokens: usize,
 }
@@ -121,6 +122,7 @@ impl Generation {
                 replies,
                 decoder,
                 tools,
+                ends_at_call,
                 prompt_tokens,
             } = choice;
             generation.waiting.push(wait(index, replies));
@@ -128,7 +130,7 @@ impl Generation {
                 decoder,
                 tools,
                 has_called: false,
-                ends_at_call: false,
+                ends_at_call,
                 tokens: 0,
                 prompt_tokens,
                 cached_tokens: 0,
@@ -136,14 +138,6 @@ impl Generation {
             });
         }
         generation
-    }
-
-    /// Ends every choice right after its first call of a tool, if its request wants them one at a time. For the time
-    /// before the first step.
-    pub(crate) fn hold_to(&mut self, tools: &Tools) {
-        for choice in &mut self.progress {
-            choice.ends_at_call = tools.ends_at_call;
-        }
     }
 
     /// The next step of any choice; `None` after the last one's end. May be dropped at its await without losing one.

@@ -90,6 +90,7 @@ impl Api {
                     None => ReplyDecoder::new(&model.tokenizer, start, &options.stop),
                 },
                 tools: tools.map(ToolCallParser::new),
+                ends_at_call: options.tools.ends_at_call,
                 prompt_tokens: if index % options.choices == 0 { prompt } else { 0 },
             });
         let generation = Generation::new(

@@ -100,7 +100,7 @@ pub(crate) const SETTINGS: &[Setting] = {
         setting(Serving, "origins", "LIST", "*", "Whose web pages may call: `*` for all, or such as https://chat.example,http://localhost:*"),
         setting(Serving, "hosts", "LIST", "", "Names of this server beside localhost, this machine's and private addresses, such as gpu.example"),
         setting(Serving, "manage_models", "BOOL", "", "Let clients pull, copy, create and delete models [default: true where only this machine can connect]"),
-        setting(Serving, "pull_hosts", "LIST", "registry.ollama.ai,huggingface.co", "Where models may be pulled from; `http://10.0.0.2:5000` for one without TLS"),
+        setting(Serving, "pull_hosts", "LIST", "registry.ollama.ai,huggingface.co,hf.co", "Where models may be pulled from; `http://10.0.0.2:5000` for one without TLS"),
         setting(Serving, "drain_seconds", "SECONDS", "30", "How long running replies may go on after SIGTERM"),
         setting(Logging, "log", "FILTER", "info", "What to log: a level, or tracing's `target=level,...`"),
         setting(Logging, "log_format", "FORMAT", "text", "`text` for people, `json` for machines"),

@@ -11,6 +11,8 @@ use crate::Quoted;
 /// The hosts of models' names that are allowed unless the operator says others.
 const REGISTRY: &str = "registry.ollama.ai";
 const HUB: &str = "https://huggingface.co";
+/// The hub as a registry of Ollama's kind: `hf.co/user/repo:Q4_K_M`.
+const HUB_REGISTRY: &str = "hf.co";
 
 /// Characters of a token at most.
 const TOKEN_CHARS_MAX: usize = 4096;
@@ -125,6 +127,7 @@ impl Access {
             None => {
                 allowed.add(REGISTRY)?;
                 allowed.add(hub_text)?;
+                allowed.add(HUB_REGISTRY)?;
             }
         }
         Ok(Access {

@@ -48,8 +48,7 @@ pub(crate) async fn create(
             .prompt(&model, messages, options.tools.offered.clone(), thinking)
             .await;
         let (prompt, start) = prompt.map_err(|error| error.renamed("messages", "input"))?;
-        let mut submitted = api.submit(&model, vec![prompt], start, &options, request_id).await?;
-        submitted.generation.hold_to(&options.tools);
+        let submitted = api.submit(&model, vec![prompt], start, &options, request_id).await?;
         let reply = Reply::new(&model, asked, &options);
         api.deliver(submitted, reply, options.delivery).await
     };

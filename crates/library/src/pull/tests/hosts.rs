@@ -43,8 +43,8 @@ fn the_usual_hosts_are_ollamas_registry_and_the_hub() {
     let puller = Puller::new(&Settings::default()).unwrap();
     let name: ModelName = "evil.example/library/tiny".parse().unwrap();
     let error = puller.from_registry(&name, &OwnStore::at(folder.path()), &mut report);
-    let expected = "models are not pulled from `evil.example`: allowed are registry.ollama.ai, huggingface.co; whoever runs \
-                    this program can allow more";
+    let expected = "models are not pulled from `evil.example`: allowed are registry.ollama.ai, huggingface.co, hf.co; whoever \
+                    runs this program can allow more";
     assert_eq!(error.unwrap_err().to_string(), expected);
 }
 
