@@ -59,7 +59,7 @@ const CLOSE: u32 = 261;
 const VOCABULARY: u32 = 262;
 
 /// How a test's program differs from the usual one.
-pub(super) struct Kit {
+pub(crate) struct Kit {
     /// What the model recites; `</think>` stands for the token.
     pub(super) reply: &'static str,
     /// Blocks every step until it is let go on.
@@ -104,7 +104,24 @@ impl Kit {
         }
     }
 
+    /// The program around it.
     pub(super) fn start(self) -> Arc<App> {
+        let (keep_alive, think) = (self.keep_alive, self.think);
+        Arc::new(App {
+            roster: Roster::of_one(self.served()),
+            limits: limits(keep_alive),
+            metrics: Metrics::new().unwrap(),
+            drain: Drain::new(),
+            shelf: Arc::new(shelf()),
+            ollama: OllamaManners {
+                version: "0.13.3".to_owned(),
+                think,
+            },
+        })
+    }
+
+    /// The loaded model alone.
+    pub(crate) fn served(self) -> Served {
         let tokenizer = match self.template {
             Some(_) => tokenizer(OTHER_SPECIALS),
             None => tokenizer(SPECIALS),
@@ -136,33 +153,23 @@ impl Kit {
             }))
         });
         let engines = Engines::start(settings, factory).unwrap();
-        Arc::new(App {
-            roster: Roster::of_one(Served::new(Parts {
-                card: ModelCard {
-                    id: "tandem-test".into(),
-                    aliases: vec!["test".into()],
-                    stand_ins: Vec::new(),
-                    created: 1_700_000_000,
-                    context_tokens: self.context_tokens,
-                    architecture: "qwen2".into(),
-                    file: "embedded".into(),
-                },
-                tokenizer,
-                template: Arc::new(template),
-                engines,
-                devices: Arc::new(|| None),
-                plan: None,
-                defaults: SamplingDefaults::default(),
-                opening: self.opening,
-            })),
-            limits: limits(self.keep_alive),
-            metrics: Metrics::new().unwrap(),
-            drain: Drain::new(),
-            shelf: Arc::new(shelf()),
-            ollama: OllamaManners {
-                version: "0.13.3".to_owned(),
-                think: self.think,
+        Served::new(Parts {
+            card: ModelCard {
+                id: "tandem-test".into(),
+                aliases: vec!["test".into()],
+                stand_ins: Vec::new(),
+                created: 1_700_000_000,
+                context_tokens: self.context_tokens,
+                architecture: "qwen2".into(),
+                file: "embedded".into(),
             },
+            tokenizer,
+            template: Arc::new(template),
+            engines,
+            devices: Arc::new(|| None),
+            plan: None,
+            defaults: SamplingDefaults::default(),
+            opening: self.opening,
         })
     }
 }
@@ -401,7 +408,7 @@ pub(super) fn settled(body: &str) -> String {
 }
 
 /// Gives way to the engine's thread until `reached`; a test that never gets there hangs and is killed.
-pub(super) async fn until(mut reached: impl FnMut() -> bool) {
+pub(crate) async fn until(mut reached: impl FnMut() -> bool) {
     while !reached() {
         tokio::task::yield_now().await;
     }

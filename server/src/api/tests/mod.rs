@@ -2,7 +2,7 @@
 
 mod chat;
 mod completions;
-mod kit;
+pub(crate) mod kit;
 mod limits;
 mod ollama;
 mod responses;
